@@ -1,0 +1,1 @@
+"""Shift-equivariance of any function of arrays: asserted, measured, audited and proved."""

@@ -1,0 +1,1 @@
+"""Layers: pairs of pure functions over plain dicts."""

@@ -1,0 +1,1 @@
+"""Pure step functions, a loop that only iterates, data and checkpoints."""

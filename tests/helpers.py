@@ -1,0 +1,53 @@
+"""Comparisons that raise, and say what differs."""
+
+import contextlib
+
+import jax
+import numpy as np
+
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 2e-3, "bfloat16": 2e-2}
+
+
+def assert_close(actual, expected, tolerance=None):
+    """Equal structure, shape and dtype, and values within `tolerance` of the largest expected.
+
+    The tolerance is relative to the largest absolute value of each leaf and comes from its dtype
+    unless given. NaNs and infinities must stand in the same places.
+    """
+    jax.tree.map(lambda _, __: None, actual, expected)  # raises when the structures differ
+    for path, leaf in jax.tree_util.tree_leaves_with_path(actual):
+        other = dict(_by_path(expected))[jax.tree_util.keystr(path)]
+        _assert_leaf_close(leaf, other, tolerance, jax.tree_util.keystr(path))
+
+
+def _by_path(tree):
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        yield jax.tree_util.keystr(path), leaf
+
+
+def _assert_leaf_close(actual, expected, tolerance, where):
+    assert actual.shape == expected.shape, f"{where}: shape {actual.shape} != {expected.shape}"
+    dtype = str(actual.dtype)
+    assert dtype == str(expected.dtype), f"{where}: dtype {dtype} != {expected.dtype}"
+    limit = TOLERANCE.get(dtype, 0.0) if tolerance is None else tolerance
+    a = np.asarray(actual).astype(np.float64)
+    b = np.asarray(expected).astype(np.float64)
+    np.testing.assert_array_equal(np.isnan(a), np.isnan(b), err_msg=f"{where}: NaNs differ")
+    finite = np.isfinite(b)
+    np.testing.assert_array_equal(a[~finite], b[~finite], err_msg=f"{where}: infinities differ")
+    scale = max(np.abs(b[finite]).max(initial=0.0), 1e-30)
+    error = np.abs(a[finite] - b[finite]).max(initial=0.0) / scale
+    assert error <= limit, f"{where}: relative error {error:.3e} > {limit:.1e}"
+
+
+@contextlib.contextmanager
+def raises(kind, message):
+    """The block must raise exactly `kind` with exactly `message` (notes on lines of their own)."""
+    try:
+        yield
+    except kind as error:
+        assert type(error) is kind, f"raised {type(error).__name__}, expected {kind.__name__}"
+        text = "\n".join([str(error), *getattr(error, "__notes__", [])])
+        assert text == message, f"\nmessage : {text}\nexpected: {message}"
+    else:
+        raise AssertionError(f"did not raise {kind.__name__}: {message}")
