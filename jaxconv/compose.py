@@ -239,8 +239,8 @@ def repeat(count: int, layer: LayerLike, *, name: str = "repeat") -> Layer:
         with _children.located(name, one.name, x):
             init_each: Callable[..., Any] = jax.vmap(lambda k: one.init(k, x))
             params, state = init_each(_children.folds(key, count))
-            first = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[0], (params, state)))
-            _children.check_kept(name, x, _children.output(one, *first, x))
+            p, s = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[0], (params, state)))
+            _children.check_kept(name, x, _children.output(one, p, s, x))
         return params, state
 
     def apply(params, state, x, *, train=False, key=None):
