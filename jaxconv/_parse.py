@@ -80,13 +80,13 @@ def per_axis(
     return tuple(checked)
 
 
-def image(where: str, x: HasShape, *, minimum_rank: int = 1) -> tuple[int, ...]:
+def image(where: str, x: HasShape, *, minimum_rank: int = 1, name: str = "x") -> tuple[int, ...]:
     """Spatial sizes of x (N, *spatial, C) with at least `minimum_rank` spatial axes."""
     if len(x.shape) < minimum_rank + 2:
         raise ValueError(
-            f"{where}: x has {len(x.shape)} axes; expected (N, *spatial, C) with at least "
-            f"{minimum_rank} spatial. Got x of shape {tuple(x.shape)}. "
-            f"Add a batch axis with x[None] or a channel axis with x[..., None]."
+            f"{where}: {name} has {len(x.shape)} axes; expected (N, *spatial, C) with at least "
+            f"{minimum_rank} spatial. Got {name} of shape {tuple(x.shape)}. "
+            f"Add a batch axis with {name}[None] or a channel axis with {name}[..., None]."
         )
     return tuple(x.shape[1:-1])
 
@@ -100,12 +100,12 @@ def floating(where: str, name: str, x: HasShape) -> None:
         )
 
 
-def same_dtype(where: str, x: HasShape, name: str, other: HasShape) -> None:
-    """Refuses to promote silently."""
+def same_dtype(where: str, x: HasShape, name: str, other: HasShape, *, first: str = "x") -> None:
+    """Refuses to promote silently; x is called `first` in the message."""
     if x.dtype != other.dtype:
         raise TypeError(
-            f"{where}: x is {x.dtype} and {name} is {other.dtype}; expected one dtype. "
-            f"Got {name} of dtype {other.dtype}. Use {name}.astype(x.dtype)."
+            f"{where}: {first} is {x.dtype} and {name} is {other.dtype}; expected one dtype. "
+            f"Got {name} of dtype {other.dtype}. Use {name}.astype({first}.dtype)."
         )
 
 

@@ -111,7 +111,7 @@ def depthwise_conv(
         Sifre 2014, "Rigid-Motion Scattering for Image Classification", section 6.2.
     """
     where = "depthwise_conv"
-    _check_ranks(where, x, kernel)
+    check_ranks(where, x, kernel)
     channels = x.shape[-1]
     if kernel.shape[-2] != 1:
         raise ValueError(
@@ -120,10 +120,12 @@ def depthwise_conv(
             f"Use conv to mix channels."
         )
     if channels < 1 or kernel.shape[-1] % channels:
+        first = x.shape[1] > 0 and kernel.shape[-1] % x.shape[1] == 0
+        fix = "jnp.moveaxis(x, 1, -1) if x is channels-first" if first else f"{channels} features"
         raise ValueError(
             f"{where}: {kernel.shape[-1]} features do not belong to {channels} channels; expected "
-            f"a multiple of the channels. Got x of shape {x.shape} and kernel of shape "
-            f"{kernel.shape}. {_layout_hint(x, kernel.shape[-1])}"
+            f"a multiple of {channels}. Got x of shape {x.shape} and kernel of shape "
+            f"{kernel.shape}. Use {fix}."
         )
     check_channels(where, x, kernel, channels)
     plan = plan_windows(where, x, kernel.shape[:-2], stride, padding, padding_mode, dilation)
@@ -229,13 +231,13 @@ def add_bias(where: str, y: jax.Array, bias: jax.Array | None) -> jax.Array:
             f"{where}: bias does not have one entry per feature; expected shape {y.shape[-1:]}. "
             f"Got bias of shape {bias.shape}. Use bias.reshape({y.shape[-1]})."
         )
-    _parse.same_dtype(where, y, "bias", bias)
+    _parse.same_dtype(where, y, "bias", bias, first="the output")
     return y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
 
 
 def check_channels(where: str, x: HasShape, kernel: HasShape, groups: int) -> None:
-    """Checks dtypes, ranks and channels of images, a kernel (*window, C / groups, features)."""
-    _check_ranks(where, x, kernel)
+    """Checks images (N, *spatial, C) against a kernel (*window, C / groups, features)."""
+    check_ranks(where, x, kernel)
     groups = _parse.integer(where, "groups", groups)
     channels, (reads, features) = x.shape[-1], kernel.shape[-2:]
     if channels != reads * groups and x.shape[1] == reads * groups:
@@ -251,10 +253,11 @@ def check_channels(where: str, x: HasShape, kernel: HasShape, groups: int) -> No
             f"Use groups={math.gcd(channels, groups)}."
         )
     if channels != reads * groups:
+        fix = f"groups={channels // reads}" if channels % reads == 0 else f"{reads} channels"
         raise ValueError(
             f"{where}: x has {channels} channels, the kernel reads {reads * groups}; expected a "
-            f"kernel (*window, {channels // groups}, features). Got kernel of shape "
-            f"{tuple(kernel.shape)} and groups={groups}. {_groups_hint(channels, reads)}"
+            f"kernel (*window, {channels // groups}, features). Got x of shape {tuple(x.shape)}, "
+            f"kernel of shape {tuple(kernel.shape)} and groups={groups}. Use {fix}."
         )
     if features % groups:
         raise ValueError(
@@ -264,37 +267,21 @@ def check_channels(where: str, x: HasShape, kernel: HasShape, groups: int) -> No
         )
 
 
-def _check_ranks(where: str, x: HasShape, kernel: HasShape) -> None:
-    _parse.image(where, x)
-    _parse.floating(where, "x", x)
-    _parse.same_dtype(where, x, "kernel", kernel)
+def check_ranks(where: str, x: HasShape, kernel: HasShape, *, name: str = "x") -> None:
+    """Checks dtypes and the number of axes of images, called `name`, and a shared kernel."""
+    rank = len(_parse.image(where, x, name=name))
+    _parse.floating(where, name, x)
+    _parse.same_dtype(where, x, "kernel", kernel, first=name)
     if len(kernel.shape) != len(x.shape):
+        missing = len(kernel.shape) == len(x.shape) + 1
+        fix = f"{name}[None] to add a batch axis" if missing else f"a window of {rank} axes"
         raise ValueError(
-            f"{where}: kernel has {len(kernel.shape)} axes; expected {len(x.shape)}, "
-            f"(*window, channels, features) with one window axis per spatial axis of x. "
-            f"Got kernel of shape {tuple(kernel.shape)} and x of shape {tuple(x.shape)}. "
-            f"{_rank_hint(x, kernel)}"
+            f"{where}: kernel has {len(kernel.shape)} axes; expected {rank + 2}, one window axis "
+            f"per spatial axis of {name} and two of channels. Got kernel of shape "
+            f"{tuple(kernel.shape)} and {name} of shape {tuple(x.shape)}. Use {fix}."
         )
     if 0 in kernel.shape:
         raise ValueError(
             f"{where}: kernel is empty; expected at least one tap, channel and feature. "
             f"Got kernel of shape {tuple(kernel.shape)}. Use sizes of 1 or more."
         )
-
-
-def _rank_hint(x: HasShape, kernel: HasShape) -> str:
-    if len(x.shape) == len(kernel.shape) - 1:
-        return "Add the batch axis with x[None]."
-    return f"Use a window of {len(x.shape) - 2} axes."
-
-
-def _groups_hint(channels: int, reads: int) -> str:
-    if channels % reads == 0:
-        return f"Use groups={channels // reads}."
-    return f"Give x {reads} channels."
-
-
-def _layout_hint(x: HasShape, channels: int) -> str:
-    if x.shape[1] and channels % x.shape[1] == 0 and x.shape[-1] != x.shape[1]:
-        return "Use jnp.moveaxis(x, 1, -1) if x is channels-first."
-    return f"Use {x.shape[-1]} features or a multiple."
