@@ -1,6 +1,119 @@
-"""The only file that touches JAX's semi-public internals, so that a new JAX breaks one file."""
+"""The only file that touches JAX's semi-public internals, so that a new JAX breaks one file.
 
+It gives the types that walkers of jaxprs need, and `define`, which makes a primitive: an operation
+that differentiation, batching and lowering treat as one, so that its gradient can be chosen and
+need not be derived from how the forward pass happens to be written.
+"""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
 from jax.extend.core import ClosedJaxpr as ClosedJaxpr
 from jax.extend.core import Jaxpr as Jaxpr
 from jax.extend.core import Literal as Literal
 from jax.extend.core import Primitive as Primitive
+from jax.extend.core import jaxpr_as_fun as jaxpr_as_fun
+from jax.interpreters import ad, batching, mlir
+
+_SWITCH = os.environ.get("JAXCONV_PRIMITIVES", "on")
+if _SWITCH not in ("on", "off"):
+    raise ValueError(
+        f"jaxconv: the environment variable JAXCONV_PRIMITIVES is unknown; expected on or off. "
+        f"Got JAXCONV_PRIMITIVES={_SWITCH!r}. Unset it."
+    )
+
+ENABLED = _SWITCH == "on"
+"""Whether operations bind primitives; otherwise everything runs on plain lax."""
+
+_PLAIN: dict[Primitive, Callable[..., jax.Array]] = {}
+
+
+def define(
+    name: str, *, plain: Callable[..., jax.Array], cpu: Callable[..., jax.Array]
+) -> Primitive:
+    """A primitive of one result that is lowered by `cpu` on CPUs and by `plain` elsewhere.
+
+    Both are functions of arrays and of the primitive's parameters, in jnp and lax; their results
+    are equal up to rounding. Shapes and dtypes are those of `plain`.
+    """
+    primitive = Primitive(name)
+    _PLAIN[primitive] = plain
+
+    @primitive.def_abstract_eval
+    def _(*args: Any, **params: Any) -> Any:
+        like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in args]
+        out = jax.eval_shape(functools.partial(plain, **params), *like)
+        return jax.core.ShapedArray(out.shape, out.dtype)
+
+    @functools.cache
+    def compiled(**params: Any) -> Callable[..., jax.Array]:
+        return jax.jit(functools.partial(primitive.bind, **params))
+
+    primitive.def_impl(lambda *args, **params: compiled(**params)(*args))
+    mlir.register_lowering(primitive, mlir.lower_fun(plain, multiple_results=False))
+    mlir.register_lowering(primitive, mlir.lower_fun(cpu, multiple_results=False), platform="cpu")
+    return primitive
+
+
+def bilinear(
+    primitive: Primitive, left: Callable[..., jax.Array], right: Callable[..., jax.Array]
+) -> None:
+    """Declares a primitive linear in each of two operands, and gives both transposes.
+
+    `left(cotangent, y, like, **params)` returns the cotangent of the first operand, which looks
+    like `like`; `right(cotangent, x, like, **params)` that of the second.
+    """
+    ad.defbilinear(
+        primitive,
+        lambda ct, x, y, **params: left(ct, y, x.aval, **params),
+        lambda ct, x, y, **params: right(ct, x, y.aval, **params),
+    )
+
+
+def linear_in_first(primitive: Primitive, transpose: Callable[..., jax.Array]) -> None:
+    """Declares a primitive linear in its first operand; the second holds integers.
+
+    `transpose(cotangent, y, like, **params)` returns the cotangent of the first operand.
+    """
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
+        out = primitive.bind(*primals, **params)
+        if type(tangents[0]) is ad.Zero:
+            return out, ad.Zero.from_primal_value(out)
+        return out, primitive.bind(tangents[0], primals[1], **params)
+
+    def transposed(ct: Any, x: Any, y: Any, **params: Any) -> tuple[Any, None]:
+        if type(ct) is ad.Zero:
+            return ad.Zero(x.aval), None
+        return transpose(ct, y, x.aval, **params), None
+
+    ad.primitive_jvps[primitive] = jvp
+    ad.primitive_transposes[primitive] = transposed
+
+
+def batched(primitive: Primitive, rule: Callable[..., jax.Array]) -> None:
+    """Gives the batching rule `rule(args, is_mapped, **params)`.
+
+    Mapped operands come with the mapped axis first, and so must the result.
+    """
+
+    def standard(
+        args: Sequence[Any], dims: Sequence[int | None], **params: Any
+    ) -> tuple[jax.Array, int]:
+        front = [
+            a if d is None else jax.numpy.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True)
+        ]
+        return rule(front, [d is not None for d in dims], **params), 0
+
+    batching.primitive_batchers[primitive] = standard
+
+
+def plain_form(primitive: Primitive) -> Callable[..., jax.Array] | None:
+    """The plain lax function `f(*operands, **params)` that one of our primitives equals.
+
+    None for any other primitive. A walker of jaxprs that has no rule for ours traces this.
+    """
+    return _PLAIN.get(primitive)

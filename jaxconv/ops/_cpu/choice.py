@@ -1,0 +1,105 @@
+"""Which formulation serves which shape of convolution on a CPU: the one table.
+
+Each row names a class of shapes, the formulation of the forward pass and of both gradients, and
+the measurement that put it there: operation, milliseconds of XLA's own against the row's, medians
+in one process, two cores of a Zen 4 server, float32, jaxlib 0.10.2. `python -m benchmarks ops`
+measures each row again and says whether it still wins. The first row that matches is taken.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from jaxconv.ops._cpu import dense, depthwise, grouped
+from jaxconv.ops._cpu.grouped import lax_conv
+
+MOST_TAPS = 128
+"""Taps unrolled into one expression: 49 compile in 0.1 s and time grows with their number."""
+
+
+class Conv(NamedTuple):
+    """The static facts of a convolution that the choice depends on."""
+
+    channels: int
+    features: int
+    window: tuple[int, ...]
+    stride: tuple[int, ...]
+    groups: int
+
+    @property
+    def taps(self) -> int:
+        """Taps of the window."""
+        return math.prod(self.window)
+
+
+Forward = Callable[..., jax.Array]
+Gradient = Callable[..., jax.Array] | None
+
+
+class Row(NamedTuple):
+    """A class of shapes and what serves it; None for a gradient means: transpose `forward`."""
+
+    name: str
+    matches: Callable[[Conv], bool]
+    forward: Forward
+    input_gradient: Gradient
+    kernel_gradient: Gradient
+    evidence: str
+
+
+def _transposed_by_lax(g, kernel, slide, spatial):
+    like = jax.ShapeDtypeStruct((g.shape[0], *spatial, kernel.shape[-2] * slide.groups), g.dtype)
+    (x,) = jax.linear_transpose(lambda x: lax_conv(x, kernel, slide), like)(g)
+    return x
+
+
+TABLE = (
+    Row(
+        "depthwise",
+        lambda c: c.groups == c.channels and c.groups > 1 and c.taps <= MOST_TAPS,
+        depthwise.forward,
+        depthwise.input_gradient,
+        depthwise.kernel_gradient,
+        "3x3 256@28 batch 8: 47.6 -> 0.8, input gradient 1.3, kernel gradient 48 -> 2.3",
+    ),
+    Row(
+        "grouped",
+        lambda c: c.groups > 1,
+        grouped.forward,
+        None,
+        None,
+        "3x3 128@28 batch 8, 32 groups: 17.9 -> 3.75, both gradients 2332 -> 9.8",
+    ),
+    Row(
+        "pointwise",
+        lambda c: c.taps == 1,
+        dense.pointwise,
+        None,
+        None,
+        "1x1 256-256@28 batch 8: 10.3 -> 4.9, gradients 11.1 -> 4.9 and 19.6 -> 6.6",
+    ),
+    Row(
+        "stem",
+        lambda c: c.taps * c.channels <= 27,
+        dense.by_tap,
+        _transposed_by_lax,
+        dense.by_row,
+        "3x3 1-32@28 batch 64: 0.60 -> 0.36, kernel gradient 2.35 -> 1.08",
+    ),
+    Row(
+        "strided",
+        lambda c: max(c.stride) > 1,
+        lax_conv,
+        dense.input_gradient_by_phase,
+        None,
+        "3x3 stride 2 64-128@56: input gradient 10.1 -> 7.3",
+    ),
+    Row("dense", lambda c: True, lax_conv, None, None, "nothing in plain lax beats XLA's own"),
+)
+
+
+def choose(conv: Conv) -> Row:
+    """The first row of the table that matches."""
+    return next(row for row in TABLE if row.matches(conv))

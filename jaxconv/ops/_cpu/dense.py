@@ -1,0 +1,93 @@
+"""Dense convolutions that are better not handed to XLA's: 1 × 1, few inputs, strided gradients."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxconv.ops._cpu import taps
+from jaxconv.ops._cpu.grouped import lax_conv
+from jaxconv.ops._cpu.taps import Slide
+
+
+def pointwise(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+    """A window of one tap: a strided slice and one matrix product."""
+    output = slide.output(x.shape[1:-1], kernel.shape[:-2])
+    padded = taps.pad_spatial(x, slide.padding)
+    pixels = taps.tap(padded, (0,) * len(output), output, slide)
+    return _matmul(pixels, kernel.reshape(kernel.shape[-2:]))
+
+
+def by_tap(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+    """Few taps times channels: one fused multiply-add each, vectorized over features."""
+    *window, channels, _ = kernel.shape
+    output = slide.output(x.shape[1:-1], window)
+    padded = taps.pad_spatial(x, slide.padding)
+    wide = taps.accumulator(x)
+    y = None
+    for offset in taps.offsets(window):
+        pixels = taps.tap(padded, offset, output, slide).astype(wide)
+        for c in range(channels):
+            term = pixels[..., c : c + 1] * kernel[(*offset, c)].astype(wide)
+            y = term if y is None else y + term
+    assert y is not None
+    return y.astype(x.dtype)
+
+
+def by_row(x: jax.Array, g: jax.Array, slide: Slide, window: Sequence[int]) -> jax.Array:
+    """Kernel gradient as one matrix product per kernel row of the taps that the row meets."""
+    output, features = g.shape[1:-1], g.shape[-1]
+    padded = taps.pad_spatial(x, slide.padding)
+    flat = g.reshape(-1, features)
+    rows = []
+    for lead in taps.offsets(window[:-1]):
+        met = [taps.tap(padded, (*lead, a), output, slide) for a in range(window[-1])]
+        pixels = jnp.concatenate(met, axis=-1)
+        rows.append(_matmul(pixels.reshape(flat.shape[0], -1).T, flat))
+    return jnp.concatenate(rows).reshape(*window, x.shape[-1], features)
+
+
+def input_gradient_by_phase(
+    g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sequence[int]
+) -> jax.Array:
+    """Strided input gradient: one dense convolution per phase of the input, no inserted zeros."""
+    window = kernel.shape[:-2]
+    plan = taps.phases(spatial, g.shape[1:-1], window, slide)
+    parts = []
+    for phase in plan:
+        parts.append(_phase(g, kernel, phase, plan.counts, plan.padding))
+    return taps.interleave(parts, slide.stride, spatial)
+
+
+def _phase(g, kernel, phase, counts, padding):
+    """Σ over one phase's taps of g, shifted, times kernelᵀ, as one convolution.
+
+    The offsets u of the taps i of a phase fall by a constant step d / gcd(s, d), so the taps
+    taken backwards are the window of a convolution with that dilation.
+    """
+    if not all(phase):
+        return jnp.zeros((g.shape[0], *counts, kernel.shape[-2]), g.dtype)
+    part = kernel
+    low, dilation = [], []
+    for axis, pairs in enumerate(phase):
+        indices = [i for i, _ in reversed(pairs)]
+        step = indices[0] - indices[1] if len(indices) > 1 else 1
+        part = lax.rev(
+            lax.slice_in_dim(part, indices[-1], indices[0] + 1, step, axis=axis), (axis,)
+        )
+        offsets = [u for _, u in reversed(pairs)]
+        low.append(offsets[0] - padding[axis][0])
+        dilation.append(offsets[1] - offsets[0] if len(offsets) > 1 else 1)
+    part = jnp.swapaxes(part, -1, -2)
+    reach = [d * (k - 1) for d, k in zip(dilation, part.shape[:-2], strict=True)]
+    amounts = tuple(
+        (-first, first + count + r - size)
+        for first, count, r, size in zip(low, counts, reach, g.shape[1:-1], strict=True)
+    )
+    slide = Slide((1,) * len(counts), tuple(dilation), ((0, 0),) * len(counts))
+    return lax_conv(taps.pad_spatial(g, amounts), part, slide)
+
+
+def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.matmul(a, b, preferred_element_type=taps.accumulator(a)).astype(a.dtype)

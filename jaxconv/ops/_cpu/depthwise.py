@@ -1,0 +1,152 @@
+"""Depthwise convolution as sums of shifted products.
+
+    y[n, i, c·m + j] = Σ_a kernel[a, 0, c·m + j] · x[n, s·i + d·a - p, c]
+
+XLA runs lax's grouped convolution on a CPU channel by channel. A sum of strided slices times
+broadcast weights fuses into one loop over the output instead, vectorized over channels; its
+gradient in x is the same thing (by phases of the stride), and its gradient in the kernel is a
+reduction that must be phrased with care: see `kernel_gradient`.
+"""
+
+import itertools
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxconv.ops._cpu import taps
+from jaxconv.ops._cpu.taps import Slide
+
+REDUCED_TOGETHER = 8
+"""Operands of one variadic reduction: all 49 of a 7 × 7 window spill registers (40 to 78 ms
+against 5), and a single one is handed to a library that cannot fuse slices (49 ms)."""
+
+
+def forward(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+    """One fused multiply-add per tap, vectorized over channels."""
+    weights = _by_channel(kernel, slide)
+    window = weights.shape[:-2]
+    output = slide.output(x.shape[1:-1], window)
+    padded = taps.pad_spatial(x, slide.padding)
+    wide = taps.accumulator(x)
+    y = None
+    for offset in taps.offsets(window):
+        pixels = taps.tap(padded, offset, output, slide).astype(wide)
+        term = _times(pixels, weights[offset].astype(wide))
+        y = term if y is None else y + term
+    assert y is not None
+    return y.reshape(x.shape[0], *output, kernel.shape[-1]).astype(x.dtype)
+
+
+def input_gradient(
+    g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sequence[int]
+) -> jax.Array:
+    """The same sums, over the taps that reach each phase of the input modulo the stride."""
+    weights = _by_channel(kernel, slide)
+    *window, channels, multiplier = weights.shape
+    plan = taps.phases(spatial, g.shape[1:-1], window, slide)
+    wide = taps.accumulator(g)
+    split = [
+        taps.pad_spatial(g[..., j::multiplier] if multiplier > 1 else g, plan.padding)
+        for j in range(multiplier)
+    ]
+    parts = []
+    for phase in plan:
+        total = None
+        for pairs in itertools.product(*phase):
+            offset, tap = tuple(u for _, u in pairs), tuple(i for i, _ in pairs)
+            for j, part in enumerate(split):
+                pixels = taps.shifted(part, offset, plan.counts).astype(wide)
+                term = pixels * weights[tap][:, j].astype(wide)
+                total = term if total is None else total + term
+        if total is None:
+            total = jnp.zeros((g.shape[0], *plan.counts, channels), wide)
+        parts.append(total.astype(g.dtype))
+    return taps.interleave(parts, slide.stride, spatial)
+
+
+def kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sequence[int]) -> jax.Array:
+    """For each tap the sum of x, shifted, times g, over images and pixels.
+
+    Phrased as products reduced in two stages. The first reduces one short axis (about 8 long, cut
+    from the batch or from an output axis) of several taps at once: a reduction of several
+    operands stays with XLA's own code generator, which fuses slices and products into it and
+    unrolls the short loop so that channels vectorize. The second sums what is left.
+    """
+    channels = x.shape[-1]
+    multiplier = g.shape[-1] // channels
+    wide = taps.accumulator(x)
+    padded = taps.pad_spatial(x, slide.padding)
+    g = g.reshape(*g.shape[:-1], channels, multiplier) if multiplier > 1 else g
+    fold, axis = _folding((g.shape[0], *g.shape[1 : 1 + len(window)]))
+    folded = fold(g).astype(wide)
+    sums = []
+    for row in _chunks(list(taps.offsets(window))):
+        products = []
+        for offset in row:
+            pixels = fold(taps.tap(padded, offset, slide.output(x.shape[1:-1], window), slide))
+            pixels = pixels.astype(wide)
+            products.append((pixels[..., None] if multiplier > 1 else pixels) * folded)
+        sums += _reduce(products, axis, channels, multiplier)
+    return jnp.stack(sums).reshape(*window, 1, channels * multiplier).astype(x.dtype)
+
+
+def _by_channel(kernel: jax.Array, slide: Slide) -> jax.Array:
+    """Kernel (*window, 1, C·m) as (*window, C, m)."""
+    return kernel.reshape(*kernel.shape[:-2], slide.groups, kernel.shape[-1] // slide.groups)
+
+
+def _times(pixels: jax.Array, weights: jax.Array) -> jax.Array:
+    """Pixels (…, C) times weights (C, m), as (…, C) for m = 1 and (…, C, m) else."""
+    if weights.shape[-1] == 1:
+        return pixels * weights[:, 0]
+    return pixels[..., None] * weights
+
+
+def _chunks(offsets: list[taps.Offsets]) -> list[list[taps.Offsets]]:
+    """Taps in rows of nearly equal length, at most `REDUCED_TOGETHER` each."""
+    count = -(-len(offsets) // REDUCED_TOGETHER)
+    return [list(part) for part in np.array_split(np.asarray(offsets), count)]
+
+
+def _folding(sizes: Sequence[int]):
+    """How to cut a short axis out of (N, *spatial'): a function on arrays, and that axis.
+
+    The axis that a divisor near 8 cuts best is taken; where none has a divisor in 4 .. 16 the
+    longest is padded with zeros, which add nothing, to a multiple of 8.
+    """
+    found = [(taps.largest_divisor(size), axis) for axis, size in enumerate(sizes)]
+    divisible = [(abs(d - 8), axis, d) for d, axis in found if d is not None]
+    if divisible:
+        _, axis, length = min(divisible)
+        extra = 0
+    else:
+        axis = int(np.argmax(sizes))
+        length = min(8, max(sizes[axis], 1))
+        extra = -sizes[axis] % length
+
+    def fold(array: jax.Array) -> jax.Array:
+        if extra:
+            config = [(0, extra if i == axis else 0, 0) for i in range(array.ndim)]
+            array = lax.pad(array, np.zeros((), array.dtype), config)
+        shape = array.shape
+        if axis == 0:
+            return array.reshape(shape[0] // length, length, *shape[1:])
+        cut = (length, shape[axis] // length)
+        return array.reshape(*shape[:axis], *cut, *shape[axis + 1 :])
+
+    return fold, 1 if axis == 0 else axis
+
+
+def _reduce(
+    products: list[jax.Array], axis: int, channels: int, multiplier: int
+) -> list[jax.Array]:
+    if len(products) == 1:
+        parts = [products[0].sum(axis)]
+    else:
+        zeros = [np.zeros((), product.dtype) for product in products]
+        add = lambda a, b: [p + q for p, q in zip(a, b, strict=True)]
+        parts = lax.reduce(products, zeros, add, (axis,))
+    return [part.reshape(-1, channels * multiplier).sum(0) for part in parts]
