@@ -1,1 +1,29 @@
-"""Layers: pairs of pure functions over plain dicts."""
+"""Layers: pairs of pure functions (init, apply), one family a file."""
+
+from jaxconv.layers.batch_norm import batch_norm as batch_norm
+from jaxconv.layers.conv import conv as conv
+from jaxconv.layers.conv import depthwise_conv as depthwise_conv
+from jaxconv.layers.conv import separable_conv as separable_conv
+from jaxconv.layers.conv_transpose import conv_transpose as conv_transpose
+from jaxconv.layers.dense import dense as dense
+from jaxconv.layers.dense import flatten as flatten
+from jaxconv.layers.dropout import drop_path as drop_path
+from jaxconv.layers.dropout import dropout as dropout
+from jaxconv.layers.global_pool import adaptive_avg_pool as adaptive_avg_pool
+from jaxconv.layers.global_pool import adaptive_max_pool as adaptive_max_pool
+from jaxconv.layers.global_pool import global_avg_pool as global_avg_pool
+from jaxconv.layers.global_pool import global_max_pool as global_max_pool
+from jaxconv.layers.local_conv import local_conv as local_conv
+from jaxconv.layers.norm import group_norm as group_norm
+from jaxconv.layers.norm import instance_norm as instance_norm
+from jaxconv.layers.norm import layer_norm as layer_norm
+from jaxconv.layers.pool import avg_pool as avg_pool
+from jaxconv.layers.pool import lp_pool as lp_pool
+from jaxconv.layers.pool import max_pool as max_pool
+from jaxconv.layers.pool import min_pool as min_pool
+from jaxconv.layers.shape import activation as activation
+from jaxconv.layers.shape import pad as pad
+from jaxconv.layers.shape import pixel_shuffle as pixel_shuffle
+from jaxconv.layers.shape import pixel_unshuffle as pixel_unshuffle
+from jaxconv.layers.shape import upsample as upsample
+from jaxconv.layers.squeeze_excite import squeeze_excite as squeeze_excite
