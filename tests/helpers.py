@@ -43,11 +43,12 @@ def _assert_leaf_close(actual, expected, tolerance, where):
 @contextlib.contextmanager
 def raises(kind, message):
     """The block must raise exactly `kind` with exactly `message` (notes on lines of their own)."""
+    caught = None
     try:
         yield
     except kind as error:
-        assert type(error) is kind, f"raised {type(error).__name__}, expected {kind.__name__}"
-        text = "\n".join([str(error), *getattr(error, "__notes__", [])])
-        assert text == message, f"\nmessage : {text}\nexpected: {message}"
-    else:
-        raise AssertionError(f"did not raise {kind.__name__}: {message}")
+        caught = error
+    assert caught is not None, f"did not raise {kind.__name__}: {message}"
+    assert type(caught) is kind, f"raised {type(caught).__name__}, expected {kind.__name__}"
+    text = "\n".join([str(caught), *getattr(caught, "__notes__", [])])
+    assert text == message, f"\nmessage : {text}\nexpected: {message}"

@@ -27,8 +27,8 @@ def conv_transpose(
         x[n, j, g·f + c] = bias[g·f + c] + Σ_{i, a, o} kernel[a, c, o] · y[n, i, o]
 
     over the channels o of group g and all i, a with s·i + d·a - p = j, with stride s, dilation d,
-    low padding p and f = features / groups; what falls on padding is added to the pixel that `padding_mode` copies it from. It is
-    the adjoint of the `conv` with the same arguments:
+    low padding p and f = features / groups; what falls on padding is added to the pixel that
+    `padding_mode` copies it from. It is the adjoint of the `conv` with the same arguments:
 
         <conv(x, kernel), y> = <x, conv_transpose(y, kernel)>
 
