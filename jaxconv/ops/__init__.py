@@ -1,5 +1,9 @@
 """Pure functions on arrays: convolutions, pools, padding, resampling."""
 
+from jaxconv.ops.adaptive_pool import adaptive_avg_pool as adaptive_avg_pool
+from jaxconv.ops.adaptive_pool import adaptive_max_pool as adaptive_max_pool
+from jaxconv.ops.avg_pool import avg_pool as avg_pool
+from jaxconv.ops.avg_pool import lp_pool as lp_pool
 from jaxconv.ops.conv import conv as conv
 from jaxconv.ops.conv import depthwise_conv as depthwise_conv
 from jaxconv.ops.conv_transpose import conv_transpose as conv_transpose
@@ -7,3 +11,10 @@ from jaxconv.ops.local_conv import local_conv as local_conv
 from jaxconv.ops.pad import pad as pad
 from jaxconv.ops.patches import fold as fold
 from jaxconv.ops.patches import patches as patches
+from jaxconv.ops.pool import max_pool as max_pool
+from jaxconv.ops.pool import min_pool as min_pool
+from jaxconv.ops.pool_indices import max_pool_with_indices as max_pool_with_indices
+from jaxconv.ops.pool_indices import unpool as unpool
+from jaxconv.ops.resample import pixel_shuffle as pixel_shuffle
+from jaxconv.ops.resample import pixel_unshuffle as pixel_unshuffle
+from jaxconv.ops.resample import resize as resize
