@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxconv import _rewrite
-from jaxconv.ops import _define
+from jaxconv.ops import _define, _recognize, _rewrite
 
 
 class Change(NamedTuple):
@@ -82,7 +81,7 @@ def fast(f: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(f)
     def faster(*args: Any, **kwargs: Any) -> Any:
         program, arrays, structure = _trace(f, args, kwargs)
-        rewritten, _ = _rewrite.rewrite(program)
+        rewritten, _ = _rewrite.rewrite(program, _recognize.better_form)
         return jax.tree.unflatten(structure, _define.jaxpr_as_fun(rewritten)(*arrays))
 
     return faster
@@ -101,7 +100,7 @@ def explain(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     """
     program, _, _ = _trace(f, args, kwargs)
     counts: dict[Change, int] = {}
-    for eqn, form in _rewrite.rewrite(program)[1]:
+    for eqn, form in _rewrite.rewrite(program, _recognize.better_form)[1]:
         shapes = tuple(v.aval.shape for v in eqn.invars)
         change = Change(eqn.primitive.name, form, str(eqn.source_info.name_stack), shapes)
         counts[change] = counts.get(change, 0) + 1

@@ -70,7 +70,7 @@ def _forward(eqn: Any, x: Any, kernel: Any) -> Form | None:
 
 def _safe(slide: Slide, window: Sequence[int]) -> bool:
     axes = zip(slide.padding, slide.dilation, window, strict=True)
-    return all(0 <= min(pair) and max(pair) <= d * (k - 1) for pair, d, k in axes)
+    return all(min(pair) >= 0 and max(pair) <= d * (k - 1) for pair, d, k in axes)
 
 
 def _transposed(eqn: Any, x: Any, kernel: Any) -> Form | None:

@@ -1,21 +1,35 @@
-"""Replacing equations of a program by better forms, nested programs included."""
+"""Replacing equations of a program by other forms, nested programs included."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from jaxconv.ops import _define, _recognize
-from jaxconv.ops._define import ClosedJaxpr, Jaxpr
+from jaxconv.ops._define import ClosedJaxpr, Jaxpr, plain_form
 
 Changes = list[tuple[Any, str]]
 """Every equation that was replaced, with the name of its new form."""
 
 
-def rewrite(program: ClosedJaxpr) -> tuple[ClosedJaxpr, Changes]:
-    """The program with every equation replaced that `_recognize` knows a better form for."""
-    rewriter = _Rewriter()
+Rule = Callable[[Any], tuple[str, Callable[..., Any]] | None]
+"""From an equation to the name of another form and a function of its operands, or to None."""
+
+
+def rewrite(program: ClosedJaxpr, rule: Rule) -> tuple[ClosedJaxpr, Changes]:
+    """The program with every equation replaced that the rule knows another form for."""
+    rewriter = _Rewriter(rule)
     return rewriter.closed(program), rewriter.changes
+
+
+def in_plain_lax(program: ClosedJaxpr) -> ClosedJaxpr:
+    """The program without this library's primitives, for walkers that have no rule for them."""
+    return rewrite(program, _plain)[0]
+
+
+def _plain(eqn: Any) -> tuple[str, Callable[..., Any]] | None:
+    form = plain_form(eqn.primitive)
+    return None if form is None else ("plain lax", functools.partial(form, **eqn.params))
 
 
 class _Rewriter:
@@ -25,7 +39,8 @@ class _Rewriter:
     through five mutually recursive functions.
     """
 
-    def __init__(self):
+    def __init__(self, rule: Rule):
+        self.rule = rule
         self.changes: Changes = []
         self._done: dict[int, tuple[Any, Any, Changes]] = {}
 
@@ -45,7 +60,7 @@ class _Rewriter:
         return rewritten
 
     def equation(self, eqn: Any) -> Any:
-        found = _recognize.better_form(eqn)
+        found = self.rule(eqn)
         if found is not None:
             form, function = found
             self.changes.append((eqn, form))
