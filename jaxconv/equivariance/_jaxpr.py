@@ -6,10 +6,12 @@ with another call of the same function. An analysis wants neither. Here every ca
 values of its own, scopes are composed from outside in, and an equation inside a library function
 points to the line of the user's that called it: a jitted library function is traced once and keeps
 the line of its *first* caller, so only the call site can be trusted.
+This library's own primitives are replaced by the plain lax operations that they equal.
 
 Loops and branches stay equations; `bodies` opens them.
 """
 
+import functools
 import os
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxconv.ops._define import ClosedJaxpr, Jaxpr, Literal
+from jaxconv.ops._define import ClosedJaxpr, Jaxpr, Literal, plain_form
 
 _CALLS = {
     "jit": "jaxpr",
@@ -92,6 +94,7 @@ class Equation(NamedTuple):
         inputs: values that it reads.
         outputs: values that it makes.
         params: parameters of the primitive.
+        bind: computes it: `bind(*arrays)` returns its result, or a list of them.
         scope: names of the enclosing `jax.named_scope`s, outermost first.
         source: the user's line, or None where no frame is the user's.
     """
@@ -100,6 +103,7 @@ class Equation(NamedTuple):
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     params: Mapping[str, Any]
+    bind: Callable[..., Any]
     scope: tuple[str, ...]
     source: Source | None
 
@@ -177,12 +181,12 @@ def _equations(jaxpr: Jaxpr, values: dict[Any, Value], place: _Place) -> Iterato
         inputs = tuple(_read(values, var) for var in eqn.invars)
         scope = place.scope + _scopes(eqn)
         source = place.source if place.in_library else _user_line(eqn) or place.source
-        name = eqn.primitive.name
-        inner = eqn.params.get(_CALLS.get(name, ""))
+        inner = _inside(eqn)
         if inner is None:
             values.update((var, Value(var.aval)) for var in eqn.outvars)
             outputs = tuple(values[var] for var in eqn.outvars)
-            yield Equation(name, inputs, outputs, eqn.params, scope, source)
+            bind = functools.partial(eqn.primitive.bind, **eqn.params)
+            yield Equation(eqn.primitive.name, inputs, outputs, eqn.params, bind, scope, source)
             continue
         body, consts = (
             (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
@@ -191,6 +195,15 @@ def _equations(jaxpr: Jaxpr, values: dict[Any, Value], place: _Place) -> Iterato
         yield from _equations(body, local, _Place(scope, source, _is_library(body)))
         results = (_read(local, var) for var in body.outvars)
         values.update(zip(eqn.outvars, results, strict=True))
+
+
+def _inside(eqn: Any) -> Any:
+    """The jaxpr that an equation calls, or the plain form of a primitive of ours; else None."""
+    plain = plain_form(eqn.primitive)
+    if plain is None:
+        return eqn.params.get(_CALLS.get(eqn.primitive.name, ""))
+    like = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in eqn.invars]
+    return jax.make_jaxpr(functools.partial(plain, **eqn.params))(*like)
 
 
 def _read(values: Mapping[Any, Value], var: Any) -> Value:
