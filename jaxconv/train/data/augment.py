@@ -65,7 +65,7 @@ def augment(
 
     Example:
         >>> images = jnp.arange(24, dtype=jnp.uint8).reshape(2, 3, 4, 1)
-        >>> augment(jax.random.key(0), 0, jnp.arange(2), images, (flip, circular_shift)).shape
+        >>> augment(jax.random.key(0), 0, jnp.arange(2), images, (flip,)).shape
         (2, 3, 4, 1)
     """
 
@@ -251,7 +251,7 @@ def mixup(
     Example:
         >>> keys = sample_keys(jax.random.key(0), 0, jnp.arange(2))
         >>> images, labels = jnp.ones((2, 4, 4, 1)), jnp.eye(2)
-        >>> mixed, weights = mixup(keys, (images, labels), (0 * images, labels[::-1]))
+        >>> mixed, weights = jax.jit(mixup)(keys, (images, labels), (0 * images, labels[::-1]))
         >>> bool(jnp.allclose(mixed[:, 0, 0, 0], jnp.diag(weights)))
         True
 

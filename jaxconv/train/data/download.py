@@ -59,7 +59,7 @@ def download(
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file, (open_url or _open_https)(url) as response:
+        with os.fdopen(handle, "wb") as file, (open_url or open_https)(url) as response:
             _copy(response, file, url, limit)
         verify(temporary)
         os.replace(temporary, path)
@@ -83,11 +83,16 @@ class HttpsRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
         """The request that follows, as the base class makes it, for an https `newurl` only."""
-        require_https(newurl, "redirect")
+        try:
+            require_https(newurl, "redirect")
+        except ValueError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _open_https(url: str) -> Any:
+def open_https(url: str) -> Any:
+    """The response to a request, by way of https only; `TimeoutError` after a minute of silence."""
     opener = urllib.request.build_opener(HttpsRedirects)
     return opener.open(url, timeout=TIMEOUT)
 

@@ -38,7 +38,7 @@ def image_folder(
 
     Classes are the names of the folders in train/, sorted. Images may lie in folders within a
     class's; they are taken in the order of their sorted paths, so the arrays are the same on every
-    machine. Other files are left alone.
+    machine. Other files, and names that begin with a dot, are left alone.
 
     Shapes: images (N, H, W, channels) of uint8, labels (N,) of int32.
 
@@ -114,7 +114,7 @@ def _split(root: Path, *names: str) -> Path:
 
 
 def _classes(train: Path) -> tuple[str, ...]:
-    classes = tuple(sorted(entry.name for entry in train.iterdir() if entry.is_dir()))
+    classes = tuple(sorted(_folders(train)))
     if not classes:
         raise ValueError(
             f"image_folder: {train} has no folders; expected one a class. "
@@ -130,9 +130,7 @@ def _listing(
 
     Every class of train/ needs an image; test/ may lack classes, but has no others.
     """
-    strange = sorted(
-        entry.name for entry in split.iterdir() if entry.is_dir() and entry.name not in classes
-    )
+    strange = sorted(_folders(split) - set(classes))
     if strange:
         raise ValueError(
             f"image_folder: {split} has the class {strange[0]!r}, which train has not; expected "
@@ -150,6 +148,12 @@ def _listing(
             )
         found += [(path, label) for path in images[:limit_per_class]]
     return found
+
+
+def _folders(split: Path) -> set[str]:
+    return {
+        entry.name for entry in split.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    }
 
 
 def _images(folder: Path) -> Iterator[Path]:
@@ -208,12 +212,12 @@ def _read(module: Any, path: Path, wanted: _Format) -> np.ndarray:
         raise ValueError(
             f"image_folder: {path} declares too many pixels ({error}); expected at most "
             f"{wanted.max_pixels}. Got max_pixels={wanted.max_pixels}. "
-            f"Remove the file, or raise max_pixels if you trust it."
+            f"Shrink or remove the file."
         ) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
             f"image_folder: {path} cannot be read ({error}); expected a whole 8-bit PNG or JPEG. "
-            f"Got a file of {path.stat().st_size} bytes. Remove or replace it."
+            f"Got {path.name}. Remove or replace it."
         ) from error
 
 
