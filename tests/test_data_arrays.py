@@ -1,7 +1,5 @@
 """What loaders return: digits, the statistics of channels, normalization, missing packages."""
 
-import sys
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +8,6 @@ from helpers import assert_close, raises
 
 from jaxconv.train.data import Dataset, channel_statistics, digits, normalize
 from jaxconv.train.data._dataset import checked
-from jaxconv.train.data._extra import extra
 
 
 def test_digits_are_scikit_learns():
@@ -129,13 +126,3 @@ def test_splits_are_checked():
         "Use the labels that belong to these images.",
     ):
         checked("mnist", Dataset(images, labels, images, labels, ("a", "b"), "mnist"))
-
-
-def test_a_missing_package_names_the_extra():
-    assert extra("digits", "json", "json") is sys.modules["json"]
-    with raises(
-        ModuleNotFoundError,
-        'digits: the package scikit-learn is not installed; expected the extra "train". '
-        "Got no module sklearn_is_missing. Run pip install 'jaxconv[train]'.",
-    ):
-        extra("digits", "sklearn_is_missing", "scikit-learn")

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from jaxconv._extras import need
 from jaxconv.train.data._dataset import Dataset
-from jaxconv.train.data._extra import extra
 from jaxconv.train.data.order import order
 
 
@@ -41,7 +41,7 @@ def digits(*, seed: int = 0, test_fraction: float = 0.2) -> Dataset:
             f"digits: test_fraction leaves a split empty; expected 0 < test_fraction < 1. "
             f"Got test_fraction={test_fraction}. Use test_fraction=0.2."
         )
-    bunch = extra("digits", "sklearn.datasets", "scikit-learn").load_digits()
+    bunch = need("digits", "sklearn.datasets", "train").load_digits()
     images = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target.astype(np.int32)
     test = np.zeros(len(labels), bool)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 from urllib.parse import urlsplit
 
-from jaxconv.train.data._extra import extra
+from jaxconv._extras import need
 
 BLOCK = 1 << 20
 TIMEOUT = 60  # seconds without a byte
@@ -100,7 +100,7 @@ def open_https(url: str) -> Any:
 def _copy(response: Any, file: IO[bytes], url: str, limit: int) -> None:
     announced = int(response.headers.get("Content-Length") or 0)
     received = 0
-    bar = extra("download", "tqdm", "tqdm").tqdm(
+    bar = need("download", "tqdm", "train").tqdm(
         total=announced or None, unit="B", unit_scale=True, desc=Path(url).name, disable=None
     )
     with bar:

@@ -107,7 +107,8 @@ def fashion_mnist(
         >>> fashion_mnist("nowhere")
         Traceback (most recent call last):
         FileNotFoundError: fashion_mnist: there is no train-images-idx3-ubyte, plain or .gz;
-        expected the four IDX files in data_dir. Got data_dir='nowhere'. Pass download=True to fetch them.
+        expected the four IDX files in data_dir. Got data_dir='nowhere'. Pass download=True to
+        fetch them.
 
     References:
         Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747.

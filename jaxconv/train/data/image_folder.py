@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxconv import _parse
+from jaxconv._extras import need
 from jaxconv.train.data._dataset import Dataset, checked
-from jaxconv.train.data._extra import extra
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MODES = {1: "L", 3: "RGB"}
@@ -165,7 +165,7 @@ def _images(folder: Path) -> Iterator[Path]:
 
 def _read_all(paths: list[Path], wanted: _Format, max_bytes: int) -> np.ndarray:
     """Decodes all files, in threads: Pillow lets go of the interpreter while it decodes."""
-    module = extra("image_folder", "PIL.Image", "pillow")
+    module = need("image_folder", "PIL.Image", "train")
     if not paths:
         return np.zeros((0, *(wanted.size or (0, 0)), wanted.channels), np.uint8)
     first = _read(module, paths[0], wanted)
