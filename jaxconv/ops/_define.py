@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import ClosedJaxpr as ClosedJaxpr
 from jax.extend.core import Jaxpr as Jaxpr
 from jax.extend.core import Literal as Literal
@@ -46,7 +48,7 @@ def define(
     def _(*args: Any, **params: Any) -> Any:
         like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in args]
         out = jax.eval_shape(functools.partial(plain, **params), *like)
-        return jax.core.ShapedArray(out.shape, out.dtype)
+        return ShapedArray(out.shape, out.dtype)
 
     @functools.cache
     def compiled(**params: Any) -> Callable[..., jax.Array]:
@@ -81,8 +83,6 @@ def linear_in_first(primitive: Primitive, transpose: Callable[..., jax.Array]) -
 
     def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
         out = primitive.bind(*primals, **params)
-        if type(tangents[0]) is ad.Zero:
-            return out, ad.Zero.from_primal_value(out)
         return out, primitive.bind(tangents[0], primals[1], **params)
 
     def transposed(ct: Any, x: Any, y: Any, **params: Any) -> tuple[Any, None]:
@@ -103,9 +103,7 @@ def batched(primitive: Primitive, rule: Callable[..., jax.Array]) -> None:
     def standard(
         args: Sequence[Any], dims: Sequence[int | None], **params: Any
     ) -> tuple[jax.Array, int]:
-        front = [
-            a if d is None else jax.numpy.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True)
-        ]
+        front = [a if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True)]
         return rule(front, [d is not None for d in dims], **params), 0
 
     batching.primitive_batchers[primitive] = standard

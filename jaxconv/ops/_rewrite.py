@@ -80,8 +80,8 @@ class _Rewriter:
             parts = tuple(self.parameter(name, v) for v in value)
             same = all(new is old for new, old in zip(parts, value, strict=True))
             return value if same else parts
-        if name == "fwd_jaxpr_thunk":
-            return lambda *nonzero: self._forward_rule(value, *nonzero)
+        if name == "fwd_jaxpr_thunk" and callable(value):
+            return functools.partial(self._forward_rule, value)
         return value
 
     def _forward_rule(self, thunk: Callable[..., Any], *nonzero: Any) -> Any:
