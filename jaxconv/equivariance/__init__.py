@@ -1,1 +1,27 @@
-"""Shift-equivariance of any function of arrays: asserted, measured, audited and proved."""
+"""Checks, scores and audits of how any JAX function transforms; knows arrays and functions only."""
+
+from jaxconv.equivariance._resampling import crop_shift as crop_shift
+from jaxconv.equivariance._resampling import translation as translation
+from jaxconv.equivariance._symmetries import flip as flip
+from jaxconv.equivariance._symmetries import gain as gain
+from jaxconv.equivariance._symmetries import intensity as intensity
+from jaxconv.equivariance._symmetries import offset as offset
+from jaxconv.equivariance._symmetries import quarter_turn as quarter_turn
+from jaxconv.equivariance.actions import Action as Action
+from jaxconv.equivariance.actions import Frame as Frame
+from jaxconv.equivariance.actions import circular_shift as circular_shift
+from jaxconv.equivariance.actions import zero_shift as zero_shift
+from jaxconv.equivariance.asserts import assert_equivariant as assert_equivariant
+from jaxconv.equivariance.asserts import assert_gradient_equivariant as assert_gradient_equivariant
+from jaxconv.equivariance.asserts import (
+    assert_intensity_equivariant as assert_intensity_equivariant,
+)
+from jaxconv.equivariance.asserts import assert_shift_equivariant as assert_shift_equivariant
+from jaxconv.equivariance.asserts import assert_shift_invariant as assert_shift_invariant
+from jaxconv.equivariance.locality import assert_batch_independent as assert_batch_independent
+from jaxconv.equivariance.locality import assert_causal as assert_causal
+from jaxconv.equivariance.locality import assert_receptive_field as assert_receptive_field
+from jaxconv.equivariance.locality import dependence as dependence
+from jaxconv.equivariance.measure import LeafError as LeafError
+from jaxconv.equivariance.measure import ShiftError as ShiftError
+from jaxconv.equivariance.measure import shift_error as shift_error
