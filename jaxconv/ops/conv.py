@@ -4,7 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxconv import _parse, geometry
@@ -177,16 +177,17 @@ def convolve(where: str, x: jax.Array, kernel: jax.Array, plan: Windows, groups:
     """The convolution itself, of arguments that were checked."""
     explicit, implicit = _split_padding(x.shape[1:-1], plan)
     x = pad_axes(where, x, explicit, plan.modes)
-    # A window of one tap reads every s-th pixel. Leaving out the others first makes the gradients
+    # A window of one tap reads every s-th pixel. Leaving the others out first makes the gradients
     # of a 1 × 1 convolution of stride 2 a quarter faster (8 × 56 × 56 × 64 to 128 features on two
-    # CPU cores: 18.7 to 11.2 ms).
-    lone = [s if k == 1 else 1 for k, s in zip(plan.window, plan.stride, strict=True)]
-    x = lax.slice(x, (0,) * x.ndim, x.shape, (1, *lone, 1))
+    # CPU cores: 15.1 to 11.2 ms).
+    skip = [s if k == 1 else 1 for k, s in zip(plan.window, plan.stride, strict=True)]
+    if max(skip) > 1:
+        x = lax.slice(x, (0,) * x.ndim, x.shape, (1, *skip, 1))
     spatial = "".join(chr(ord("a") + axis) for axis in range(len(plan.window)))
     y = lax.conv_general_dilated(
         x,
         kernel,
-        [s // skipped for s, skipped in zip(plan.stride, lone, strict=True)],
+        [s // done for s, done in zip(plan.stride, skip, strict=True)],
         implicit,
         rhs_dilation=plan.dilation,
         dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
@@ -198,7 +199,7 @@ def convolve(where: str, x: jax.Array, kernel: jax.Array, plan: Windows, groups:
 
 def accumulator(dtype: Any) -> Any:
     """The dtype that sums of products are taken in: float32 for narrower ones."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return np.promote_types(dtype, np.float32)
 
 
 def _split_padding(
