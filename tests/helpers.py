@@ -52,3 +52,13 @@ def raises(kind, message):
     assert type(caught) is kind, f"raised {type(caught).__name__}, expected {kind.__name__}"
     text = "\n".join([str(caught), *getattr(caught, "__notes__", [])])
     assert text == message, f"\nmessage : {text}\nexpected: {message}"
+
+
+def quick_jit(f):
+    """Compiles f with LLVM's optimizer off: a test compiles much and computes little.
+
+    Half the time of a default compilation (a chunk of 60 convolutions with gradients on one core:
+    8.0 to 4.1 s in float32, 26.7 to 7.9 s in float64); XLA's own passes all run.
+    """
+    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    return jax.jit(f, compiler_options=options)
