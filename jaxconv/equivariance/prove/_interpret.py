@@ -1,0 +1,135 @@
+"""Runs a program on labels: constants are computed, unknown equations are opaque functions."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxconv.equivariance import _jaxpr
+from jaxconv.equivariance.prove import rules as rules
+from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value
+from jaxconv.equivariance.prove._hash import name_of
+from jaxconv.equivariance.prove._operands import opaque
+from jaxconv.equivariance.prove._table import RULES, Call, Context
+
+BORDERED = {"conv_general_dilated", "reduce_window_sum", "reduce_window_max", "reduce_window_min"}
+"""Equations whose padding wraps around in periodic mode, on constants too (pooling counts)."""
+
+
+class Step(NamedTuple):
+    """One equation as it was interpreted.
+
+    Attributes:
+        equation: the equation, with its scope and the user's line.
+        operands: labels and constants that it read.
+        outputs: labels and constants that it made.
+        notes: what its rule has to say ("zero padding").
+        gap: why no rule describes it, or None.
+    """
+
+    equation: _jaxpr.Equation
+    operands: Sequence[Value]
+    outputs: Sequence[Value]
+    notes: frozenset[str]
+    gap: str | None
+
+
+class Interpreter:
+    """One run over one program; `observe(step)` sees every step whose output may depend on x."""
+
+    def __init__(self, context: Context, observe: Callable[[Step], None] | None = None):
+        """Starts with nothing opaque."""
+        self.context = context
+        self.observe = observe
+        self.gaps: list[tuple[_jaxpr.Equation, str]] = []
+
+    def run(self, program: _jaxpr.Program, operands: Sequence[Value]) -> list[Value]:
+        """Values of the outputs of a program."""
+        values = dict(zip(map(id, program.inputs), operands, strict=True))
+        read = lambda v: values[id(v)] if id(v) in values else Known(v.constant)
+        for equation in program.equations:
+            outputs = self._equation(equation, [read(value) for value in equation.inputs])
+            for slot, value in zip(equation.outputs, outputs, strict=True):
+                assert slot.shape == tuple(value.shape), (equation, slot.shape, value.shape)
+                values[id(slot)] = value
+        return [read(value) for value in program.outputs]
+
+    def _equation(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
+        control = equation.primitive in CONTROL
+        if not control and all(isinstance(value, Known) for value in operands):
+            return self._computed(equation, operands)
+        self.context.notes.clear()
+        gap = None
+        try:
+            if control:
+                return CONTROL[equation.primitive](self, equation, operands)
+            outputs = self._ruled(equation, operands)
+        except Unmodelled as reason:
+            gap = str(reason)
+            outputs = self._unknown(equation, operands, gap)
+        if self.observe is not None:
+            notes = frozenset(self.context.notes)
+            self.observe(Step(equation, operands, outputs, notes, gap))
+        return outputs
+
+    def _ruled(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
+        if equation.primitive not in RULES:
+            raise Unmodelled("no rule")
+        call = Call(
+            equation.primitive,
+            dict(equation.params),
+            [slot.shape for slot in equation.outputs],
+            [slot.dtype for slot in equation.outputs],
+            equation.bind,
+        )
+        result = RULES[equation.primitive](self.context, call, *operands)
+        outputs = result if isinstance(result, list) else [result]
+        return [_copied(value, operands) for value in outputs]
+
+    def _unknown(
+        self, equation: _jaxpr.Equation, operands: list[Value], reason: str
+    ) -> list[Value]:
+        self.gaps.append((equation, reason))
+        number = len(self.gaps)
+        return [
+            opaque(operands, slot.shape, self.context.rank, name_of("opaque", number, position))
+            for position, slot in enumerate(equation.outputs)
+        ]
+
+    def _computed(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
+        values = [value.value for value in operands]  # type: ignore[union-attr]
+        bind = equation.bind
+        if self.context.periodic and equation.primitive in BORDERED:
+            values, bind = _wrapped(equation, values)
+        with jax.ensure_compile_time_eval():
+            out = bind(*values)
+        return [Known(o) for o in (out if isinstance(out, (list, tuple)) else [out])]
+
+
+def _copied(value: Value, operands: list[Value]) -> Value:
+    """A fresh object for an output that is an operand, so that each has its own history."""
+    if isinstance(value, Labels) and any(value is operand for operand in operands):
+        return value.rearranged(value.shape, value.states, lambda a: a)
+    return value
+
+
+def _wrapped(equation: _jaxpr.Equation, values: list[Any]) -> tuple[list[Any], Callable[..., Any]]:
+    """The equation with circular padding."""
+    params, x = equation.params, np.asarray(values[0])
+    if equation.primitive == "conv_general_dilated":
+        axes, base = params["dimension_numbers"].lhs_spec[2:], params["lhs_dilation"]
+    else:
+        axes, base = range(x.ndim), params["base_dilation"]
+    if any(d != 1 for d in base):
+        return values, equation.bind
+    widths = [(0, 0)] * x.ndim
+    for axis, (low, high) in zip(axes, params["padding"], strict=True):
+        widths[axis] = (max(low, 0), max(high, 0))
+    rest = tuple((min(low, 0), min(high, 0)) for low, high in params["padding"])
+    wide = jax.numpy.asarray(np.pad(x, widths, mode="wrap"))
+    return [wide, *values[1:]], lambda *a: equation.bind(*a, padding=rest)
+
+
+CONTROL: dict[str, Callable[[Interpreter, _jaxpr.Equation, list[Value]], list[Value]]] = {}
+"""Control flow, filled by `_control`."""

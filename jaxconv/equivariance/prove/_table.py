@@ -1,0 +1,74 @@
+"""The table of transfer rules: one function per primitive name, filled by `rules/`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from jaxconv.equivariance.prove._arrays import Labels
+from jaxconv.equivariance.prove._hash import frozen, name_of
+
+Rule = Callable[..., Any]
+R = TypeVar("R", bound=Rule)
+RULES: dict[str, Rule] = {}
+"""Primitive name to rule(context, call, *operands)."""
+IGNORED = {"sharding", "out_sharding", "precision", "accuracy"}
+"""Parameters that do not change a value in real arithmetic."""
+
+
+@dataclass
+class Call:
+    """One equation: what it is, and what it produces."""
+
+    name: str
+    params: dict[str, Any]
+    shapes: list[tuple[int, ...]]
+    dtypes: list[Any]
+    bind: Callable[..., Any]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the first output."""
+        return self.shapes[0]
+
+    def salt(self, *parts: Any) -> np.ndarray:
+        """Names the equation's function, with everything in its parameters."""
+        kept = {k: v for k, v in self.params.items() if k not in IGNORED}
+        return name_of(self.name, frozen(kept), str(self.dtypes[0]), *parts)
+
+
+@dataclass
+class Context:
+    """What rules may know of the analysis.
+
+    Attributes:
+        sizes: of the shifted axes of the input.
+        periodic: whether positive padding wraps around instead of filling.
+        forks: the value that each data-dependent choice is assumed to take.
+        sites: the candidates of every such choice, by order of appearance.
+        notes: what a rule has to say of its output ("zero padding"), for the report.
+    """
+
+    sizes: tuple[int, ...]
+    periodic: bool = False
+    forks: dict[int, int] = field(default_factory=dict)
+    sites: dict[int, Labels] = field(default_factory=dict)
+    notes: set[str] = field(default_factory=set)
+
+    @property
+    def rank(self) -> int:
+        """Number of shifted axes."""
+        return len(self.sizes)
+
+
+def rule(*names: str) -> Callable[[R], R]:
+    """Registers a rule for primitives of these names."""
+
+    def register(function: R) -> R:
+        for name in names:
+            assert name not in RULES, name
+            RULES[name] = function
+        return function
+
+    return register

@@ -1,0 +1,75 @@
+"""Proofs: shift laws of any function, derived from its jaxpr."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxconv.equivariance.prove._limits import Recorder
+from jaxconv.equivariance.prove._program import Program, Run, trace
+from jaxconv.equivariance.prove._proof import Gap, Output, Proof
+from jaxconv.equivariance.prove._table import Context
+
+
+def prove(
+    f: Callable[..., Any],
+    x: Any,
+    axes: Sequence[int] = (1, 2),
+    *,
+    params: Any = None,
+    weights: str = "generic",
+    periodic: bool = False,
+) -> Proof:
+    """Derives how the outputs of f move when its input shifts, from the program of f.
+
+        f(T_p x) = T'_q f(x)    for all x, with T circular shifts along `axes`
+
+    Nothing is computed but constants: shapes are enough. Every element of every intermediate
+    array is named as a function of x seen from a place, so that an output that moves with the
+    input carries the same names at other places.
+
+    Args:
+        f: any function of x, or of (params, x) when params are given, to a pytree of arrays.
+        x: array or `jax.ShapeDtypeStruct`, or a pytree of them that shift together.
+        axes: the axes of x that shift.
+        params: weights of f, values or shapes.
+        weights: "generic", to prove for all values of `params`, or "actual", for those given.
+        periodic: take positive zero padding to wrap around: the law that strides alone leave.
+
+    Returns:
+        A `Proof`; print it.
+
+    Raises:
+        ValueError: for axes that x does not have, or sizes that do not divide.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> x = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+        >>> print(prove(lambda x: x[:, ::2, ::2].mean((1, 2)), x).theorem)
+        Output is invariant to shifts by multiples of 2 (16 of 64 shifts); the first obstruction is
+        the ... of ...
+
+    References:
+        Chaman and Dokmanic 2021, arXiv:2011.14214, section 3 (what subsampling does to shifts).
+    """
+    program = trace("prove", f, x, axes, params, weights)
+    recorder = Recorder(program.sizes)
+    run = program.run(Context(program.sizes, periodic=periodic), recorder)
+    outputs = [
+        _output(program, recorder, path, value)
+        for path, value in zip(program.paths, run.outputs, strict=True)
+    ]
+    return Proof(program, tuple(outputs), _gaps(run), tuple(recorder.rows), periodic)
+
+
+def _output(program: Program, recorder: Recorder, path: str, value: Any) -> Output:
+    trail = recorder.trail(value)
+    found = dict.fromkeys(limit for limits in trail.limits for limit in limits)
+    limits = tuple(sorted(found, key=lambda limit: limit.order))
+    return Output(path, tuple(value.shape), program.laws(value), limits)
+
+
+def _gaps(run: Run) -> tuple[Gap, ...]:
+    found = dict.fromkeys(
+        Gap(equation.primitive, reason, "/".join(equation.scope), equation.source)
+        for equation, reason in run.interpreter.gaps
+    )
+    return tuple(found)

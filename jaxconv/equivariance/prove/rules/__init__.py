@@ -1,0 +1,7 @@
+"""Transfer rules, one family a file; importing this package fills the table."""
+
+from jaxconv.equivariance.prove.rules import contract as contract
+from jaxconv.equivariance.prove.rules import elementwise as elementwise
+from jaxconv.equivariance.prove.rules import reduce as reduce
+from jaxconv.equivariance.prove.rules import structure as structure
+from jaxconv.equivariance.prove.rules import window as window

@@ -1,0 +1,122 @@
+"""Small programs, a few for every transfer rule: the cases of the concretization tests.
+
+Each maps x (2, 4, 6, 2), float64, to a pytree. Constants are drawn once, so that a program is the
+same function on every call.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SHAPE = (2, 4, 6, 2)
+_RNG = np.random.default_rng(7)
+K33 = _RNG.normal(size=(3, 3, 2, 4))
+K22 = _RNG.normal(size=(2, 2, 2, 4))
+GROUPED = _RNG.normal(size=(3, 1, 1, 4))
+COLUMNS = _RNG.normal(size=(6, 6))
+POSITION = _RNG.normal(size=(1, 4, 6, 1))
+DENSE = _RNG.normal(size=(48, 3))
+CIRCULANT = np.stack([np.roll(COLUMNS[0], i) for i in range(6)])
+
+
+def conv(x, kernel, stride=(1, 1), padding="SAME", **options):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        x, jnp.asarray(kernel), stride, padding, dimension_numbers=numbers, **options
+    )
+
+
+def wrap(x, amount=1):
+    return jnp.pad(x, ((0, 0), (amount, amount), (amount, amount), (0, 0)), mode="wrap")
+
+
+def tokens(x):
+    return x.reshape(2, 24, 2)
+
+
+def attention(x):
+    t = tokens(x)
+    return jax.nn.softmax(t @ t.transpose(0, 2, 1), -1) @ t
+
+
+def window(x, operation, initial, size=(1, 2, 3, 1), stride=(1, 2, 1, 1), padding="SAME"):
+    return jax.lax.reduce_window(x, initial, operation, size, stride, padding)
+
+
+def normalized(x, axes):
+    return (x - x.mean(axes, keepdims=True)) / x.std(axes, keepdims=True)
+
+
+def energy(x):
+    return jnp.sum(conv(wrap(x), K33, padding="VALID") ** 2)
+
+
+PROGRAMS = {
+    "relu": jax.nn.relu,
+    "gelu": jax.nn.gelu,
+    "softmax": lambda x: jax.nn.softmax(x, (1, 2)),
+    "add position": lambda x: x + POSITION,
+    "add rows": lambda x: x + POSITION[:, :, :1],
+    "subtract itself rolled": lambda x: jnp.roll(x, 2, 2) - x,
+    "negate": lambda x: -(x - jnp.roll(x, 1, 1)),
+    "select by constant": lambda x: jnp.where(POSITION > 0, x, -x),
+    "select by x": lambda x: jnp.where(x > 0, x, x.mean()),
+    "clamp": lambda x: jnp.clip(x, -0.5, 0.5),
+    "flip and add": lambda x: x[:, ::-1] + x,
+    "patchify": lambda x: x.reshape(2, 2, 2, 3, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(2, 6, 8),
+    "tokens": tokens,
+    "stack": lambda x: jnp.stack([x, x * 2, jnp.ones_like(x)], 2),
+    "concatenate": lambda x: jnp.concatenate([x, POSITION + jnp.zeros(SHAPE)], 1),
+    "concatenate channels": lambda x: jnp.concatenate([x, x * 2, POSITION + jnp.zeros(SHAPE)], 3),
+    "tile": lambda x: jnp.tile(x, (1, 2, 1, 1)),
+    "repeat": lambda x: jnp.repeat(x, 2, 2),
+    "split": lambda x: jnp.split(x, 2, 2),
+    "pad": lambda x: jax.lax.pad(x, 0.5, ((0, 0, 0), (-1, 2, 1), (1, 0, 0), (0, 1, 0))),
+    "pad with zeros": lambda x: jnp.pad(x, ((0, 0), (1, 0), (0, 2), (1, 1))),
+    "wrap": wrap,
+    "wrap far": lambda x: wrap(x, 3),
+    "reflect": lambda x: jnp.pad(x, ((0, 0), (1, 1), (2, 2), (0, 0)), mode="reflect"),
+    "conv": lambda x: conv(x, K33),
+    "conv stride": lambda x: conv(x, K22, (2, 2)),
+    "conv stride same": lambda x: conv(x, K33, (2, 3)),
+    "conv circular": lambda x: conv(wrap(x), K33, padding="VALID"),
+    "conv dilated": lambda x: conv(
+        x, K33, padding=((1, 2), (3, 0)), lhs_dilation=(2, 1), rhs_dilation=(1, 2)
+    ),
+    "conv grouped": lambda x: conv(x, GROUPED, feature_group_count=2),
+    "conv of a sum": lambda x: conv(x + x.mean((1, 2), keepdims=True), K33),
+    "conv negative padding": lambda x: conv(x, K22, padding=((-1, 1), (0, -1))),
+    "max pool": lambda x: window(x, jax.lax.max, -jnp.inf),
+    "mean pool": lambda x: window(x, jax.lax.add, 0.0),
+    "window from one": lambda x: window(x, jax.lax.add, 1.0, (1, 3, 3, 1), (1, 1, 1, 1)),
+    "global mean": lambda x: x.mean((1, 2)),
+    "global max": lambda x: x.max((1, 2)),
+    "mean of one axis": lambda x: x.mean(2),
+    "channel norm": lambda x: normalized(x, 3),
+    "instance norm": lambda x: normalized(x, (1, 2)),
+    "batch norm": lambda x: normalized(x, (0, 1, 2)),
+    "cumsum": lambda x: jnp.cumsum(x, 1),
+    "cummax channels": lambda x: jax.lax.cummax(x, 3),
+    "sort": lambda x: jnp.sort(x, 2),
+    "argmax": lambda x: jnp.argmax(x, 1),
+    "top k": lambda x: jax.lax.top_k(x, 2),
+    "top k of positions": lambda x: jax.lax.top_k(x.mean(3).reshape(2, 24), 3),
+    "dense": lambda x: x.reshape(2, -1) @ DENSE,
+    "mix columns": lambda x: jnp.einsum("nhwc,wv->nhvc", x, COLUMNS),
+    "mix columns circulant": lambda x: jnp.einsum("nhwc,wv->nhvc", x, CIRCULANT),
+    "attention": attention,
+    "resize": lambda x: jax.image.resize(x, (2, 8, 9, 2), "bilinear"),
+    "resize nearest": lambda x: jax.image.resize(x, (2, 8, 12, 2), "nearest"),
+    "scan": lambda x: jax.lax.scan(
+        lambda c, r: (c + r, c * r), jnp.zeros((2, 6, 2)), x.transpose(1, 0, 2, 3)
+    ),
+    "cond": lambda x: jax.lax.cond(x.sum() > 0, lambda y: y * 2, lambda y: y + 1, x),
+    "while": lambda x: jax.lax.fori_loop(0, 3, lambda i, y: jnp.roll(y, 1, 1) + x, x),
+    "vmap": lambda x: jax.vmap(lambda y: jnp.sort(y, 0))(x),
+    "remat": jax.checkpoint(lambda x: jnp.sin(x).mean(1)),
+    "gradient": jax.grad(energy),
+    "kernel gradient": lambda x: jax.grad(
+        lambda k: jnp.sum(conv(wrap(x), k, padding="VALID") ** 2)
+    )(jnp.asarray(K33)),
+    "constant output": lambda x: jnp.arange(6.0),
+}
