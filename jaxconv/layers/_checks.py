@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from jaxconv import _parse
 from jaxconv._types import HasShape, IntOrInts, Padding, PaddingMode
@@ -148,4 +148,4 @@ def fits(function: Callable[..., Any], x: HasShape, *others: HasShape) -> Any:
 
 def wide(x: HasShape) -> Any:
     """The dtype that sums over x are taken in: float32 for narrower ones."""
-    return jnp.promote_types(x.dtype, jnp.float32)
+    return np.promote_types(x.dtype, np.float32)

@@ -88,9 +88,7 @@ def _draw(key: jax.Array, shape: tuple[int, ...], dtype: Any, deviation: float) 
     size = math.prod(shape)
     count = max(-(-size // CHUNK), 1)
     first = _chunk(key, 0, dtype)
-    if isinstance(
-        first, jax.core.Tracer
-    ):  # the key may be concrete and a trace active all the same
+    if isinstance(first, Tracer):  # the key may be concrete and a trace active all the same
         rest = jax.vmap(lambda number: _chunk(key, number, dtype))(jnp.arange(1, count))
         values = jnp.concatenate([first, rest.reshape(-1)])
         return (values[:size] * deviation).reshape(shape)

@@ -10,8 +10,7 @@ from jaxconv import _children, _parse, ops
 from jaxconv._types import IntOrInts, Layer, Padding, PaddingMode
 from jaxconv.layers import _checks
 from jaxconv.layers._make import stateless
-
-METHODS = ("nearest", "linear", "bilinear", "trilinear", "cubic", "bicubic", "lanczos3", "lanczos5")
+from jaxconv.ops.resample import METHODS
 
 
 def activation(function: Callable[[jax.Array], jax.Array], *, name: str | None = None) -> Layer:
@@ -99,8 +98,8 @@ def upsample(scale: IntOrInts, method: str = "nearest", *, name: str = "upsample
 
     Args:
         scale: output pixels per input pixel, for all spatial axes or per axis.
-        method: "nearest", "linear", "cubic", "lanczos3" or "lanczos5"; "bilinear", "trilinear"
-            and "bicubic" are other names for the same.
+        method: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5", whatever the number
+            of spatial axes.
         name: what the layer is called inside a composition.
 
     Returns:
