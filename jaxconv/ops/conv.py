@@ -54,6 +54,7 @@ def conv(
         ValueError: when shapes do not fit, an argument is impossible, or the output is empty.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> x = jnp.ones((1, 32, 32, 3))
         >>> conv(x, jnp.ones((5, 5, 3, 8)), stride=2).shape
         (1, 16, 16, 8)
@@ -104,6 +105,7 @@ def depthwise_conv(
         ValueError: when shapes do not fit, an argument is impossible, or the output is empty.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> depthwise_conv(jnp.ones((1, 8, 8, 3)), jnp.ones((3, 3, 1, 6))).shape
         (1, 8, 8, 6)
 

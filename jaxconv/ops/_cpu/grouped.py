@@ -8,6 +8,7 @@ cost multiplications, but dense convolutions of 16 channels run at full width.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxconv.ops._cpu.taps import Slide
@@ -62,6 +63,6 @@ def lax_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
         rhs_dilation=slide.dilation,
         dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
         feature_group_count=slide.groups,
-        preferred_element_type=jnp.promote_types(x.dtype, jnp.float32),
+        preferred_element_type=np.promote_types(x.dtype, np.float32),
     )
     return y.astype(x.dtype)
