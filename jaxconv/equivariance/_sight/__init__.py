@@ -1,0 +1,1 @@
+"""What the entries of every array of a program see of an input."""
