@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxconv import _atomic
@@ -121,7 +122,8 @@ class Journal:
             run_folder.append(self.settings.run, record)
 
     def _rate(self) -> float:
-        return float(self.settings.learning_rate(self.number - 1))
+        with jax.numpy_dtype_promotion("standard"):  # optax's schedules mix integers with floats
+            return float(self.settings.learning_rate(self.number - 1))
 
     def _throughput(self, images: float) -> float:
         """Images a second, without the step that compiled when there are others."""

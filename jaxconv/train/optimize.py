@@ -43,4 +43,10 @@ def warmup_cosine(peak: float, steps: int, *, warmup: float = 0.05) -> optax.Sch
         [0.0, 0.1, 0.0]
     """
     rising = max(1, round(warmup * steps))
-    return optax.warmup_cosine_decay_schedule(0.0, peak, rising, max(steps, rising + 1))
+    curve = optax.warmup_cosine_decay_schedule(0.0, peak, rising, max(steps, rising + 1))
+
+    def schedule(step):
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes integers with floats
+            return curve(step)
+
+    return schedule

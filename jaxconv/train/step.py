@@ -153,7 +153,10 @@ def make_train_step(
         gradient = jax.value_and_grad(objective, has_aux=True)
         (value, (state, logits)), gradients = gradient(params, state, batch, model_key)
         finite = all_finite((value, gradients, state))
-        updates, opt_state = optimizer.update(gradients, opt_state, params)
+        with jax.numpy_dtype_promotion(
+            "standard"
+        ):  # optax mixes the count, an integer, with floats
+            updates, opt_state = optimizer.update(gradients, opt_state, params)
         params: Any = optax.apply_updates(params, updates)
         new = TrainState(params, state, opt_state, number + 1)
         hits = metrics.correct(logits, batch.labels)
