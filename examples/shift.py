@@ -70,7 +70,7 @@ def draw_equivariance(path: Path, x: jax.Array, pixels: int) -> dict[str, float]
 
 def draw_pooling(path: Path, x: jax.Array) -> dict[str, float]:
     """How far max pooling is from commuting with shifts by 0 to 8 pixels."""
-    figure = Figure(figsize=(11, 3.8), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.4))
     pooled = jc.ops.max_pool(x, 2)
     moved = jc.ops.max_pool(shift(x, 1), 2)
@@ -90,7 +90,7 @@ def draw_pooling(path: Path, x: jax.Array) -> dict[str, float]:
     right.set_xlabel("shift of the photo (pixels)")
     right.set_ylabel("largest error of the map (gray levels, 0 to 1)")
     right.set_title("exact only at multiples of the window", fontsize=10)
-    right.legend()
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)
     figure.savefig(path, dpi=120)
     return {f"max_pool_{w}_shift_{t}": errors[w][t] for w in errors for t in range(9)}
 
@@ -105,14 +105,14 @@ def draw_invariance(path: Path, x: jax.Array) -> dict[str, float]:
         ]
         for stride in (1, 4)
     }
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(pixels, peak[1], marker="o", label="convolution, stride 1: invariant")
     axes.plot(pixels, peak[4], marker="s", label="convolution, stride 4: repeats every 4 pixels")
     axes.set_xlabel("shift of the photo (pixels)")
     axes.set_ylabel("global maximum of the map")
     axes.set_title("Global pooling is invariant; a stride before it undoes that", fontsize=10)
-    axes.legend()
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), frameon=False)
     figure.savefig(path, dpi=120)
     return {f"invariance_stride_{s}": max(peak[s]) - min(peak[s]) for s in peak}
 
