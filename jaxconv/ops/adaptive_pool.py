@@ -13,7 +13,7 @@ from jaxconv._types import IntOrInts
 from jaxconv.ops import _window
 from jaxconv.ops.avg_pool import divide
 from jaxconv.ops.conv import accumulator
-from jaxconv.ops.pool import check_ordered, first
+from jaxconv.ops.pool import check_ordered, extreme_row
 
 
 def adaptive_avg_pool(x: jax.Array, output_shape: IntOrInts) -> jax.Array:
@@ -84,17 +84,8 @@ def adaptive_max_pool(x: jax.Array, output_shape: IntOrInts) -> jax.Array:
     where = "adaptive_max_pool"
     sizes = _grid(where, x, output_shape)
     check_ordered(where, x)
-    combine = first(lax.gt)
-
-    def largest(x: jax.Array, row: _window.Row) -> jax.Array:
-        seen = np.ones(
-            (1,) * row.axis + (x.shape[row.axis],) + (1,) * (x.ndim - row.axis - 1), bool
-        )
-        y, _ = _window.reduce_row((x, seen), row, combine)
-        return y  # type: ignore[return-value]
-
     for axis in range(x.ndim - 2, 0, -1):
-        x = _reduce_axis(x, axis, sizes[axis - 1], largest)
+        x = _reduce_axis(x, axis, sizes[axis - 1], lambda x, row: extreme_row(x, row, lax.gt))
     return x
 
 

@@ -30,7 +30,8 @@ def max_pool(
     with stride s, dilation d and low padding p on each spatial axis, X the continuation of x by
     `padding_mode`, where "zeros" stands for minus infinity (the lowest integer, for integers):
     padding never wins. A NaN in a window gives NaN. The gradient of a tie goes to the first of
-    the largest in row-major order.
+    the largest in row-major order; that of a window of nothing but minus infinity may end in its
+    padding.
 
     Shapes: x (N, *spatial, C) -> y (N, *spatial', C), spatial' = ⌊spatial / window⌋ by default.
 
@@ -113,41 +114,28 @@ def extreme(
     check_ordered(where, x)
     _window.counts(where, x, plan)
     y = pad_axes(where, x, plan.padding, plan.modes, worst(x.dtype, better))
-    for row, seen in zip(_window.rows(plan), seen_pixels(x, plan), strict=True):
-        y, _ = _window.reduce_row((y, seen), row, first(better))
-    return y  # type: ignore[return-value]
+    for row in _window.rows(plan):
+        y = extreme_row(y, row, better)
+    return y
 
 
-def first(
-    better: Callable[[Any, Any], jax.Array],
-) -> Callable[[_window.Parts, _window.Parts], _window.Parts]:
-    """How two taps become one: (value, whatever goes with it, whether it is no padding).
-
-    The right one is taken when it is better or NaN, torch's `(v > best) | isnan(v)`, or when all
-    to its left is padding, so that minus infinity in the image wins over that in the padding.
-    """
+def extreme_row(
+    x: jax.Array, row: _window.Row, better: Callable[[Any, Any], jax.Array]
+) -> jax.Array:
+    """The first extreme of every window of a row."""
 
     def combine(left: _window.Parts, right: _window.Parts) -> _window.Parts:
-        (y, *_, seen), (t, *_, seen_right) = left, right
-        take = better(t, y)
-        if jnp.issubdtype(y.dtype, jnp.floating):
-            take |= jnp.isnan(t)
-        if not np.all(seen):
-            take |= jnp.asarray(~seen)
-        pairs = zip(left[:-1], right[:-1], strict=True)
-        return (*(jnp.where(take, b, a) for a, b in pairs), seen | seen_right)
+        (y,), (t,) = left, right
+        return (jnp.where(wins(t, y, better), t, y),)
 
-    return combine
+    (y,) = _window.reduce_row((x,), row, combine)
+    return y
 
 
-def seen_pixels(x: jax.Array, plan: Windows) -> list[np.ndarray]:
-    """Which positions of the padded image hold values, by axis, the last first; ranked as x."""
-    axes = zip(x.shape[1:-1], plan.padding, plan.modes, strict=True)
-    masks = []
-    for axis, arguments in enumerate(axes, start=1):
-        mask = _window.pixels(*arguments)
-        masks.append(mask.reshape((-1,) + (1,) * (x.ndim - 1 - axis))[(None,) * axis])
-    return masks[::-1]
+def wins(t: jax.Array, y: jax.Array, better: Callable[[Any, Any], jax.Array]) -> jax.Array:
+    """Where a later value replaces an earlier one: it is better, or NaN."""
+    take = better(t, y)
+    return take | jnp.isnan(t) if jnp.issubdtype(t.dtype, jnp.floating) else take
 
 
 def worst(dtype: Any, better: Callable[[Any, Any], jax.Array]) -> Any:

@@ -10,7 +10,7 @@ from jaxconv import _parse
 from jaxconv._types import IntOrInts, Padding, PaddingMode
 from jaxconv.ops import _window
 from jaxconv.ops.pad import pad_axes
-from jaxconv.ops.pool import check_ordered, first, seen_pixels, worst
+from jaxconv.ops.pool import check_ordered, wins, worst
 
 
 def max_pool_with_indices(
@@ -64,9 +64,16 @@ def max_pool_with_indices(
     grid = jnp.arange(math.prod(spatial), dtype=jnp.int32).reshape(1, *spatial, 1)
     y = pad_axes(where, x, plan.padding, plan.modes, worst(x.dtype, lax.gt))
     indices = pad_axes(where, grid, plan.padding, plan.modes, -1)
-    for row, seen in zip(_window.rows(plan), seen_pixels(x, plan), strict=True):
-        y, indices, _ = _window.reduce_row((y, indices, seen), row, first(lax.gt))
-    return y, jnp.broadcast_to(indices, y.shape)  # type: ignore[return-value]
+    for row in _window.rows(plan):
+        y, indices = _window.reduce_row((y, indices), row, _first)
+    return y, jnp.broadcast_to(indices, y.shape)
+
+
+def _first(left: _window.Parts, right: _window.Parts) -> _window.Parts:
+    """The first maximum of two taps (value, index); padding, whose index is -1, never wins."""
+    (y, i), (t, j) = left, right
+    take = wins(t, y, lax.gt) | (i < 0)
+    return jnp.where(take, t, y), jnp.where(take, j, i)
 
 
 def unpool(y: jax.Array, indices: jax.Array, output_shape: IntOrInts) -> jax.Array:
