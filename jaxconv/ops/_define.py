@@ -13,12 +13,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.core import ShapedArray
-from jax.extend.core import ClosedJaxpr as ClosedJaxpr
-from jax.extend.core import Jaxpr as Jaxpr
-from jax.extend.core import Literal as Literal
-from jax.extend.core import Primitive as Primitive
-from jax.extend.core import jaxpr_as_fun as jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
+
+try:  # what jax.extend.core re-exports, without the 45 ms that importing jax.extend takes
+    from jax._src.core import ClosedJaxpr as ClosedJaxpr
+    from jax._src.core import Jaxpr as Jaxpr
+    from jax._src.core import Literal as Literal
+    from jax._src.core import Primitive as Primitive
+    from jax._src.core import jaxpr_as_fun as jaxpr_as_fun
+except ImportError:
+    from jax.extend.core import ClosedJaxpr as ClosedJaxpr
+    from jax.extend.core import Jaxpr as Jaxpr
+    from jax.extend.core import Literal as Literal
+    from jax.extend.core import Primitive as Primitive
+    from jax.extend.core import jaxpr_as_fun as jaxpr_as_fun
 
 _SWITCH = os.environ.get("JAXCONV_PRIMITIVES", "on")
 if _SWITCH not in ("on", "off"):
