@@ -97,6 +97,7 @@ class Equation(NamedTuple):
         bind: computes it: `bind(*arrays)` returns its result, or a list of them.
         scope: names of the enclosing `jax.named_scope`s, outermost first.
         source: the user's line, or None where no frame is the user's.
+        programs: those inside: of scan (1), while (condition, body), cond (its branches).
     """
 
     primitive: str
@@ -106,6 +107,7 @@ class Equation(NamedTuple):
     bind: Callable[..., Any]
     scope: tuple[str, ...]
     source: Source | None
+    programs: "tuple[Program, ...]" = ()
 
 
 class Program(NamedTuple):
@@ -147,15 +149,8 @@ def flatten(closed: ClosedJaxpr) -> Program:
 
 
 def bodies(equation: Equation) -> tuple[Program, ...]:
-    """Programs inside an equation: of scan (1), while (condition, body), cond (its branches)."""
-    found = []
-    for name in _BODIES:
-        held = equation.params.get(name, ())
-        for closed in held if isinstance(held, (tuple, list)) else (held,):
-            if isinstance(closed, ClosedJaxpr):
-                place = _Place(equation.scope, equation.source, _is_library(closed.jaxpr))
-                found.append(_program(closed, place))
-    return tuple(found)
+    """Programs inside an equation, the same ones at every call."""
+    return equation.programs
 
 
 class _Place(NamedTuple):
@@ -186,7 +181,8 @@ def _equations(jaxpr: Jaxpr, values: dict[Any, Value], place: _Place) -> Iterato
             values.update((var, Value(var.aval)) for var in eqn.outvars)
             outputs = tuple(values[var] for var in eqn.outvars)
             bind = functools.partial(eqn.primitive.bind, **eqn.params)
-            yield Equation(eqn.primitive.name, inputs, outputs, eqn.params, bind, scope, source)
+            name, held = eqn.primitive.name, _held(eqn, scope, source)
+            yield Equation(name, inputs, outputs, eqn.params, bind, scope, source, held)
             continue
         body, consts = (
             (inner.jaxpr, inner.consts) if isinstance(inner, ClosedJaxpr) else (inner, ())
@@ -195,6 +191,17 @@ def _equations(jaxpr: Jaxpr, values: dict[Any, Value], place: _Place) -> Iterato
         yield from _equations(body, local, _Place(scope, source, _is_library(body)))
         results = (_read(local, var) for var in body.outvars)
         values.update(zip(eqn.outvars, results, strict=True))
+
+
+def _held(eqn: Any, scope: tuple[str, ...], source: Source | None) -> tuple[Program, ...]:
+    """Programs of the bodies of a loop or a branch."""
+    found: list[Program] = []
+    for name in _BODIES if eqn.primitive.name in ("scan", "while", "cond") else ():
+        held = eqn.params.get(name, ())
+        for closed in held if isinstance(held, (tuple, list)) else (held,):
+            if isinstance(closed, ClosedJaxpr):
+                found.append(_program(closed, _Place(scope, source, _is_library(closed.jaxpr))))
+    return tuple(found)
 
 
 def _inside(eqn: Any) -> Any:
