@@ -132,7 +132,7 @@ def lp_pool(
     padded = pad_axes(where, x, plan.padding, plan.modes)
     if math.isinf(order):
         whole = plan._replace(padding=((0, 0),) * len(plan.window))
-        return extreme(where, jnp.abs(padded), whole, lax.gt)
+        return extreme(where, _magnitude(padded), whole, lax.gt)
     powers = _power(padded.astype(accumulator(x.dtype)), order)
     return _root(_sum(powers, plan), order).astype(x.dtype)
 
@@ -167,11 +167,16 @@ def _order(where: str, p: float) -> float:
 
 
 def _power(x: jax.Array, p: float) -> jax.Array:
-    """|x|^p, whose derivatives at 0 are 0 where power has 0 times infinity for a broken p."""
+    """|x|^p, whose derivatives at 0 are finite; a power alone has 0 · ∞ for p no integer."""
     if p.is_integer():
-        return lax.integer_pow(x if p % 2 == 0 else jnp.abs(x), int(p))
+        return lax.integer_pow(x if p % 2 == 0 else _magnitude(x), int(p))
     zero = x == 0
-    return jnp.where(zero, 0, jnp.where(zero, 1, jnp.abs(x)) ** p)
+    return jnp.where(zero, 0, _magnitude(jnp.where(zero, 1, x)) ** p)
+
+
+def _magnitude(x: jax.Array) -> jax.Array:
+    """|x| with derivative 0 at 0; that of jnp.abs is 1 there."""
+    return x * jnp.sign(x)
 
 
 def _root(total: jax.Array, p: float) -> jax.Array:
