@@ -12,12 +12,20 @@ from jaxconv.equivariance.actions import Frame as Frame
 from jaxconv.equivariance.actions import circular_shift as circular_shift
 from jaxconv.equivariance.actions import zero_shift as zero_shift
 from jaxconv.equivariance.asserts import assert_equivariant as assert_equivariant
-from jaxconv.equivariance.asserts import assert_gradient_equivariant as assert_gradient_equivariant
-from jaxconv.equivariance.asserts import (
-    assert_intensity_equivariant as assert_intensity_equivariant,
-)
 from jaxconv.equivariance.asserts import assert_shift_equivariant as assert_shift_equivariant
 from jaxconv.equivariance.asserts import assert_shift_invariant as assert_shift_invariant
+from jaxconv.equivariance.asserts_values import (
+    assert_gradient_equivariant as assert_gradient_equivariant,
+)
+from jaxconv.equivariance.asserts_values import (
+    assert_intensity_equivariant as assert_intensity_equivariant,
+)
+from jaxconv.equivariance.audit import Audit as Audit
+from jaxconv.equivariance.audit import Operation as Operation
+from jaxconv.equivariance.audit import audit as audit
+from jaxconv.equivariance.dense_score import dense_consistency as dense_consistency
+from jaxconv.equivariance.lie import LieDerivative as LieDerivative
+from jaxconv.equivariance.lie import lie_derivative as lie_derivative
 from jaxconv.equivariance.locality import assert_batch_independent as assert_batch_independent
 from jaxconv.equivariance.locality import assert_causal as assert_causal
 from jaxconv.equivariance.locality import assert_receptive_field as assert_receptive_field
@@ -25,3 +33,8 @@ from jaxconv.equivariance.locality import dependence as dependence
 from jaxconv.equivariance.measure import LeafError as LeafError
 from jaxconv.equivariance.measure import ShiftError as ShiftError
 from jaxconv.equivariance.measure import shift_error as shift_error
+from jaxconv.equivariance.protocols import PROTOCOLS as PROTOCOLS
+from jaxconv.equivariance.protocols import Protocol as Protocol
+from jaxconv.equivariance.protocols import protocol as protocol
+from jaxconv.equivariance.score import consistency as consistency
+from jaxconv.equivariance.score import prediction_grid as prediction_grid

@@ -160,7 +160,7 @@ def _differ(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a != b) & ~((a != a) & (b != b))
 
 
-def testable(setup: Setup, elements: np.ndarray) -> np.ndarray:
+def comparable(setup: Setup, elements: np.ndarray) -> np.ndarray:
     """The elements of an action along a line that leave something of every output to compare.
 
     An output that moves must keep some interior; one that must not move can only be asked to stay
@@ -232,7 +232,8 @@ def moved_inputs(setup: Setup, leaves: list[jax.Array], element: jax.Array) -> l
     ]
 
 
-def _displacement(setup: Setup, frame: Frame, element: jax.Array) -> jax.Array:
+def displacement(setup: Setup, frame: Frame, element: jax.Array) -> jax.Array:
+    """How far an output leaf moves, in its own pixels."""
     if not setup.action.displaces or not frame.axes:
         return jnp.zeros(max(len(frame.axes), 1), element.dtype)
     return jnp.stack([element[i] * float(r) for i, r in enumerate(frame.ratio)])
@@ -246,7 +247,7 @@ def sweep(setup: Setup, y: list[jax.Array], elements: np.ndarray) -> list[_error
         actual = setup.program.run(constants, moved_inputs(setup, leaves, element))
         for frame, leaf, out in zip(setup.frames, y, actual, strict=True):
             expected, known = law_of(setup, frame, leaf, element, whole=whole)
-            clean = _errors.inside(leaf.shape, frame, _displacement(setup, frame, element))
+            clean = _errors.inside(leaf.shape, frame, displacement(setup, frame, element))
             known = known & clean if setup.action.line and frame.axes else known
             scale = _errors.scale_of(leaf, frame)
             found.append(_errors.compare(expected, out, (known, clean), scale))

@@ -185,7 +185,7 @@ def shift_error(
     )
     setup = _run.prepare(f, x, action, spec, chunk)
     y, noise, setup = _run.probe(setup, seed)
-    elements = _run.testable(setup, action.elements(setup.sizes))
+    elements = _run.comparable(setup, action.elements(setup.sizes))
     found = _run.sweep(setup, y, elements)
     leaves = tuple(_leaf_error(setup, i, found[i], noise[i]) for i in range(len(found)))
     images = setup.based[0].shape[0] if setup.based[0].ndim else 1

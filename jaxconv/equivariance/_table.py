@@ -1,0 +1,79 @@
+"""An audit as text: the answer first, then a row per operation."""
+
+import math
+from typing import Any
+
+_COLUMNS = ("operation", "line", "output", "should move", "eps_2", "border", "Lie", "field")
+
+
+def answer(found: Any) -> str:
+    """The result in a sentence."""
+    shift = tuple(int(t) for t in found.shift)
+    if found.obeys:
+        what = "moves or stays" if any(o.moving for o in found.outputs) else "stays"
+        worst = max((o.eps_inf for o in found.outputs), default=0.0)
+        return (
+            f"Nothing breaks: at shift {shift} every output {what} as it should "
+            f"(eps_inf {worst:.1e})."
+        )
+    bad = max((o for o in found.outputs if not o.obeys), key=lambda o: o.eps_2)
+    law = "equivariance" if bad.moving else "invariance"
+    name = f" of {bad.path}" if bad.path else ""
+    guilty = found.guilty
+    if not guilty:
+        return (
+            f"At shift {shift} the {law}{name} is off by {bad.eps_2:.1%}; no operation stands out."
+        )
+    more = len(guilty) - 1 + len(found.also)
+    others = f", and {more} more would" if more else ""
+    where = "at the border" if guilty[0].border > 0.99 else "over the whole map"
+    return (
+        f"{guilty[0].place} breaks {law}{name} first, {where}{others}: at shift {shift} the "
+        f"output is off by {bad.eps_2:.1%} of its contrast."
+    )
+
+
+def cells(operation: Any) -> tuple[str, ...]:
+    """One row of the table."""
+    line = f"{operation.file.rsplit('/', 1)[-1]}:{operation.line}" if operation.file else ""
+    return (
+        (">> " if operation.guilty else " > " if operation.also else "   ") + operation.path,
+        line,
+        "x".join(map(str, operation.shape)),
+        operation.law,
+        number(operation.eps_2),
+        share(operation),
+        number(operation.lie, signed=True),
+        "x".join(map(str, operation.field)),
+    )
+
+
+def number(value: float, *, signed: bool = False) -> str:
+    """A number in two figures; nothing where there is none."""
+    if math.isnan(value):
+        return ""
+    return f"{value:+.1e}" if signed else f"{value:.1e}"
+
+
+def share(operation: Any) -> str:
+    """The border's share of an error that is worth splitting."""
+    return f"{operation.border:.0%}" if operation.eps_2 > 1e-6 else ""
+
+
+def text(found: Any) -> str:
+    """The answer, the outputs and the table."""
+    counted = any(not math.isnan(o.added) for o in found.operations)
+    rows = [
+        cells(o) + ((number(o.added, signed=True),) if counted else ()) for o in found.operations
+    ]
+    head = _COLUMNS + (("adds",) if counted else ())
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = [
+        "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+        for row in [head, *rows]
+    ]
+    total = (
+        "" if math.isnan(found.lie) else f"Relative Lie derivative of the outputs: {found.lie:.2e}."
+    )
+    notes = [note for note in (total, found.note) if note]
+    return "\n".join([answer(found), *notes, "", *lines])

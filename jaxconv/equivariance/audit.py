@@ -1,0 +1,298 @@
+"""Which operation breaks equivariance, on which line, by how much."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxconv.equivariance import _blame, _fold, _frame, _jaxpr, _laws, _moves, _pass, _table
+from jaxconv.equivariance import lie as _lie
+from jaxconv.equivariance._jaxpr import Program, Value
+from jaxconv.equivariance._laws import Law
+
+FIRST_SHIFT = (1, 3, 5)
+"""Odd, and different along every axis: no even stride and no diagonal pattern hides from it."""
+
+
+class Operation(NamedTuple):
+    """One call of the program and what it does to equivariance.
+
+    Attributes:
+        path: names of the enclosing scopes and the operation, "stage2/conv/conv_general_dilated".
+        file: file of the user's line, "" where there is none.
+        line: its number, 0 where there is none.
+        shape: of its output.
+        law: how its output should move at the audited shift.
+        eps_inf: max |T y - y(T x)| / max |y|; NaN where nothing can be compared.
+        eps_2: the same in the 2-norm, against y less its mean over the moved axes.
+        border: share of the squared error at entries that see beyond the input's edges.
+        field: input pixels that one entry sees, per moved axis.
+        lie: signed contribution to the outputs' relative Lie derivative; NaN without one.
+        guilty: whether it breaks the law though all that it reads obeys.
+        also: whether it would break the law by itself, were what it reads right.
+        added: how much smaller the outputs' error is when its output is made ideal; NaN unless
+            asked for.
+        error_map: largest error over all but the moved axes, relative to max |y|; or None.
+    """
+
+    path: str
+    file: str
+    line: int
+    shape: tuple[int, ...]
+    law: str
+    eps_inf: float
+    eps_2: float
+    border: float
+    field: tuple[int, ...]
+    lie: float
+    guilty: bool
+    also: bool
+    added: float
+    error_map: np.ndarray | None
+
+    @property
+    def place(self) -> str:
+        """Path and line in one: "stage2/conv/conv_general_dilated at model.py:31"."""
+        return f"{self.path} at {_short(self.file)}:{self.line}" if self.file else self.path
+
+
+def _short(file: str) -> str:
+    return file.replace("\\", "/").rsplit("/", 1)[-1]
+
+
+class Output(NamedTuple):
+    """One output leaf: how it should move, and whether it does.
+
+    Attributes:
+        path: key path, "" for a lone array.
+        law: how it should move at the audited shift.
+        moving: whether it should move at all.
+        eps_inf: its error.
+        eps_2: its error, contrast-normalized.
+        obeys: whether eps_inf is within the tolerance.
+    """
+
+    path: str
+    law: str
+    moving: bool
+    eps_inf: float
+    eps_2: float
+    obeys: bool
+
+
+class Audit(NamedTuple):
+    """What `audit` found; printed, it is a table with the answer in its first line.
+
+    Attributes:
+        operations: in the order of evaluation.
+        outputs: verdict per output leaf.
+        shift: the audited shift of the input.
+        tolerance: eps_inf up to which a value obeys.
+        lie: relative Lie derivative of the outputs; NaN without one.
+        note: why there is no Lie derivative, or "".
+        f: the function.
+        x: its input.
+    """
+
+    operations: tuple[Operation, ...]
+    outputs: tuple[Output, ...]
+    shift: tuple[int, ...]
+    tolerance: float
+    lie: float
+    note: str
+    f: Callable[[Any], Any]
+    x: Any
+
+    @property
+    def obeys(self) -> bool:
+        """Whether every output moved, or stayed, as it should."""
+        return all(output.obeys for output in self.outputs)
+
+    @property
+    def guilty(self) -> tuple[Operation, ...]:
+        """The operations that break the law though all that they read obeys."""
+        return tuple(operation for operation in self.operations if operation.guilty)
+
+    @property
+    def also(self) -> tuple[Operation, ...]:
+        """Operations after them that would break the law by themselves."""
+        return tuple(o for o in self.operations if o.also and not o.guilty)
+
+    def __str__(self) -> str:
+        """The answer in one line, and a table of operations."""
+        return _table.text(self)
+
+
+def audit(
+    f: Callable[[Any], Any],
+    x: Any,
+    *,
+    shift: Sequence[int] | None = None,
+    axes: Sequence[int] | None = None,
+    counterfactual: bool | Sequence[int] = False,
+    lie: bool = True,
+    tolerance: float | None = None,
+) -> Audit:
+    """Runs f on x and on the shifted x, operation by operation, and says where they part.
+
+    f is traced, so it may come from any framework. How the output of every operation should move
+    (on which axis, by how many pixels) is read from the program; the input moves on a circle.
+    An operation is guilty when its output is not where it should be though everything that it
+    reads is; those after it that would break the law by themselves are marked too. Operations in
+    one scope and on one line of the user's are one row.
+
+    Args:
+        f: any function of x to arrays.
+        x: (N, *spatial, C), or a pytree of such inputs, which move together.
+        shift: whole pixels along each moved axis; (1, 3, 5) cut to their number unless given.
+        axes: moved axes of the inputs; all between the first and the last unless given.
+        counterfactual: for every row, or for the rows given: how much smaller the error of the
+            outputs is when this row's output is replaced by the ideally shifted one. One more
+            pass for each.
+        lie: whether to derive signed contributions to the Lie derivative: one jvp and one
+            reverse pass.
+        tolerance: eps_inf up to which a value obeys; 10 times the dtype's unless given.
+
+    Returns:
+        An `Audit`.
+
+    Raises:
+        ValueError: when nothing can move.
+
+    Example:
+        >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
+        >>> found = audit(lambda x: jnp.tanh(x)[:, ::2].mean((1, 2)), x)
+        >>> found.obeys, [operation.path for operation in found.guilty]
+        (False, ['slice'])
+
+    References:
+        Gruver, Finzi, Goldblum and Wilson 2022, arXiv:2210.02984 (contributions of layers).
+    """
+    spec = _frame.Spec("audit", None if axes is None else tuple(axes))
+    leaves, tree = jax.tree.flatten(x)
+    leaves = [jnp.asarray(leaf) for leaf in leaves]
+    in_axes, sizes = _frame.input_axes(spec, leaves)
+    amount = FIRST_SHIFT[: len(sizes)] if shift is None else tuple(int(t) for t in shift)
+    moved = [
+        _moves.each(_moves.roll, leaf, jnp.asarray(amount), ax) if ax else leaf
+        for leaf, ax in zip(leaves, in_axes, strict=True)
+    ]
+    with jax.default_matmul_precision("highest"):
+        closed, out = jax.make_jaxpr(f, return_shape=True)(tree.unflatten(leaves))
+        program = _jaxpr.flatten(closed)
+        case = _Case(program, _laws.laws_of(program, in_axes), amount, leaves, moved)
+        rows = _fold.calls(program, case.laws)
+        limit = _limit(leaves, in_axes) if tolerance is None else tolerance
+        gaps, maps = _finite(case, rows)
+        signed, total, note = _signed(case) if lie else ({}, float("nan"), "not asked for")
+        blamed = _blame.guilty(program, case.laws, gaps, limit, case)
+        also = _blame.others(program, case.laws, gaps, limit, case, blamed)
+        added = _added(case, rows, counterfactual, gaps)
+    operations = tuple(
+        _operation(case, row, gaps, maps[i], signed, (blamed, also), added.get(i, float("nan")))
+        for i, row in enumerate(rows)
+    )
+    paths = [jax.tree_util.keystr(p) for p, _ in jax.tree_util.tree_leaves_with_path(out)]
+    outputs = tuple(
+        _output(case, path, value, gaps, limit)
+        for path, value in zip(paths, program.outputs, strict=True)
+        if value in case.laws
+    )
+    return Audit(operations, outputs, amount, limit, total, note, f, x)
+
+
+class _Case(NamedTuple):
+    """A program, how its values should move, and the two inputs."""
+
+    program: Program
+    laws: dict[Value, Law]
+    shift: tuple[int, ...]
+    leaves: list[jax.Array]
+    moved: list[jax.Array]
+
+    @property
+    def constants(self) -> list[Any]:
+        """The constants that are arguments."""
+        return list(_pass.held(self.program).values())
+
+
+def _limit(leaves: Sequence[jax.Array], in_axes: Sequence[tuple[int, ...]]) -> float:
+    from jaxconv.equivariance.measure import TOLERANCE
+
+    dtype = next(leaf.dtype for leaf, axes in zip(leaves, in_axes, strict=True) if axes)
+    return 10 * TOLERANCE.get(str(dtype), 1e-5)
+
+
+def _finite(case: _Case, rows: Sequence[_fold.Call]):
+    """Gaps by value, and error maps by row."""
+    wanted = [row.output for row in rows]
+    run = jax.jit(_pass.finite_pass(case.program, case.laws, case.shift, wanted))
+    found, maps = run(case.constants, case.leaves, case.moved)
+    gaps = dict(zip(_pass.ordered(case.program, case.laws), jax.device_get(found), strict=True))
+    for value in case.program.inputs:
+        if value in case.laws:
+            zero = np.zeros(())
+            gaps[value] = _pass.Gap(zero, zero, zero, np.ones((), bool))  # type: ignore[arg-type]
+    return gaps, [None if m is None else np.asarray(m) for m in maps]
+
+
+def _signed(case: _Case) -> tuple[dict[int, float], float, str]:
+    """Signed Lie contributions by operation; empty, with the reason, where there is no jvp."""
+    try:
+        run = jax.jit(_lie.lie_pass(case.program, case.laws, case.shift))
+        _, _, relative, contributions = run(case.constants, case.leaves)
+    except (TypeError, NotImplementedError, ValueError) as error:  # what JAX cannot differentiate
+        return {}, float("nan"), f"no Lie derivative: {str(error).splitlines()[0]}"
+    return dict(enumerate(np.asarray(contributions).tolist())), float(relative), ""
+
+
+def _added(case, rows, counterfactual, gaps) -> dict[int, float]:
+    if counterfactual is False:
+        return {}
+    asked = range(len(rows)) if counterfactual is True else [int(i) for i in counterfactual]
+    patches = [rows[i].output for i in asked]
+    run = jax.jit(_pass.patched_pass(case.program, case.laws, case.shift, patches))
+    ends = [gaps[value] for value in case.program.outputs if value in gaps]
+    before = max(float(end.eps_2) for end in ends)
+    found = {}
+    for number, i in enumerate(asked):
+        after = run(case.constants, case.leaves, case.moved, jnp.asarray(number))
+        found[i] = before - max(float(gap.eps_2) for gap in after)
+    return found
+
+
+def _operation(case, row, gaps, error_map, signed, blamed, added) -> Operation:
+    equations = [case.program.equations[i] for i in row.equations]
+    accused = [case.program.equations[i] for i in row.equations if i in blamed[0]]
+    accused += [case.program.equations[i] for i in row.equations if i in blamed[1]]
+    head = next((e for e in equations if e.primitive == row.name), equations[-1])
+    head = accused[0] if accused else head
+    gap, law = gaps[row.output], case.laws[row.output]
+    contributions = [signed[i] for i in row.equations if i in signed]
+    nothing = not bool(gap.compared)
+    return Operation(
+        "/".join((*head.scope, head.primitive)),
+        head.source.file if head.source else "",
+        head.source.line if head.source else 0,
+        tuple(row.output.shape),
+        law.describe(case.shift),
+        float("nan") if nothing else float(gap.eps_inf),
+        float("nan") if nothing else float(gap.eps_2),
+        float(gap.border),
+        law.field,
+        float(np.sum(contributions)) if contributions else float("nan"),
+        any(i in blamed[0] for i in row.equations),
+        any(i in blamed[1] for i in row.equations),
+        added,
+        error_map,
+    )
+
+
+def _output(case, path, value, gaps, limit) -> Output:
+    gap, law = gaps[value], case.laws[value]
+    obeys = bool(gap.eps_inf <= limit)
+    return Output(
+        path, law.describe(case.shift), law.moving, float(gap.eps_inf), float(gap.eps_2), obeys
+    )
