@@ -40,3 +40,4 @@ from jaxconv.layers import pixel_unshuffle as pixel_unshuffle
 from jaxconv.layers import separable_conv as separable_conv
 from jaxconv.layers import squeeze_excite as squeeze_excite
 from jaxconv.layers import upsample as upsample
+from jaxconv.summary import summary as summary
