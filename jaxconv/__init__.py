@@ -2,9 +2,15 @@
 
 __version__ = "0.1.0"
 
-from jaxconv import equivariance as equivariance
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxconv import equivariance as equivariance
+    from jaxconv import models as models
+    from jaxconv._summary import summary as summary
+
 from jaxconv import layers as layers
-from jaxconv import models as models
 from jaxconv import ops as ops
 from jaxconv._types import Layer as Layer
 from jaxconv.compose import as_layer as as_layer
@@ -13,6 +19,7 @@ from jaxconv.compose import remat as remat
 from jaxconv.compose import repeat as repeat
 from jaxconv.compose import residual as residual
 from jaxconv.compose import serial as serial
+from jaxconv.fast import fast as fast
 from jaxconv.layers import activation as activation
 from jaxconv.layers import adaptive_avg_pool as adaptive_avg_pool
 from jaxconv.layers import adaptive_max_pool as adaptive_max_pool
@@ -40,4 +47,22 @@ from jaxconv.layers import pixel_unshuffle as pixel_unshuffle
 from jaxconv.layers import separable_conv as separable_conv
 from jaxconv.layers import squeeze_excite as squeeze_excite
 from jaxconv.layers import upsample as upsample
-from jaxconv.summary import summary as summary
+
+# Loaded when first asked for, so that importing the layers alone stays quick (test_import.py).
+_ON_DEMAND = {
+    "equivariance": ("jaxconv.equivariance", None),
+    "models": ("jaxconv.models", None),
+    "summary": ("jaxconv._summary", "summary"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_DEMAND:
+        raise AttributeError(f"module 'jaxconv' has no attribute {name!r}")
+    module, attribute = _ON_DEMAND[name]
+    found = importlib.import_module(module)
+    return found if attribute is None else getattr(found, attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ON_DEMAND])

@@ -8,7 +8,7 @@ EXTRAS = (
     *("optax", "matplotlib", "sklearn", "PIL", "tqdm", "safetensors", "orbax", "scipy"),
     *("torch", "flax", "equinox", "haiku", "keras", "chex"),
 )
-LAZY = ("jaxconv.train", "jaxconv.plots", "jaxconv.weights")
+LAZY = tuple(f"jaxconv.{part}" for part in ("train", "plots", "equivariance", "models", "_summary"))
 
 PROGRAM = """
 import json, sys, warnings
