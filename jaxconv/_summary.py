@@ -117,10 +117,13 @@ def summary(model: LayerLike, x: HasShape, *, depth: int | None = None) -> Summa
     if depth is not None:
         _parse.integer("summary", "depth", depth)
     position = len(jax.tree.leaves((params, state)))
-    training = trace(
-        lambda p, s, x, k: layer.apply(p, s, x, train=True, key=k)[0], params, state, like, key
-    )
     evaluation = trace(lambda p, s, x: layer.apply(p, s, x)[0], params, state, like)
+    try:  # for layers, dropouts mostly, that do nothing in evaluation
+        training = trace(
+            lambda p, s, x, k: layer.apply(p, s, x, train=True, key=k)[0], params, state, like, key
+        )
+    except ValueError:  # a batch norm with a single value to average, say
+        training = evaluation
     rows = _rows(
         layer.name,
         _cost.uses(training, position, depth),

@@ -148,3 +148,9 @@ def test_levels_of_a_unet_return_to_the_size_of_the_input():
     summary = jc.summary(unet(2, (2, 4)), _image(1, 9, 7, 1))
     assert summary.rows[-1].shape == (1, 9, 7, 2)
     assert _row(summary, "level_1/inside").shape == (1, 9, 7, 4)
+
+
+def test_a_batch_too_small_to_train_on_is_summarized_all_the_same():
+    model = jc.serial(jc.global_avg_pool(), jc.dense(3), jc.batch_norm(), jc.dropout(0.5))
+    rows = [row.path for row in jc.summary(model, _image(1, 4, 4, 2)).rows]
+    assert rows == ["global_avg_pool", "dense", "batch_norm"]
