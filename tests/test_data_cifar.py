@@ -236,7 +236,7 @@ def test_strange_members_are_never_written(tmp_path, ten):
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
-def test_a_wanted_name_must_be_a_plain_file(tmp_path, ten, kind):
+def test_a_wanted_name_must_be_a_plain_file(tmp_path, kind):
     path = tmp_path / "cifar-10-binary.tar.gz"
     name = f"{FOLDER}/data_batch_1.bin"
     path.write_bytes(archive([(link(name, "/etc/passwd", kind), b"")]))
