@@ -1,5 +1,7 @@
 """Checks, scores and audits of how any JAX function transforms; knows arrays and functions only."""
 
+from jaxconv.equivariance._receptive_field import ReceptiveField as ReceptiveField
+from jaxconv.equivariance._receptive_field import receptive_field as receptive_field
 from jaxconv.equivariance._resampling import crop_shift as crop_shift
 from jaxconv.equivariance._resampling import translation as translation
 from jaxconv.equivariance._symmetries import flip as flip
