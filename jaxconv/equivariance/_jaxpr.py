@@ -181,7 +181,8 @@ def _equations(jaxpr: Jaxpr, values: dict[Any, Value], place: _Place) -> Iterato
             values.update((var, Value(var.aval)) for var in eqn.outvars)
             outputs = tuple(values[var] for var in eqn.outvars)
             bind = functools.partial(eqn.primitive.bind, **eqn.params)
-            name, held = eqn.primitive.name, _held(eqn, scope, source)
+            here = _Place(scope, source, place.in_library)
+            name, held = eqn.primitive.name, _held(eqn, here)
             yield Equation(name, inputs, outputs, eqn.params, bind, scope, source, held)
             continue
         body, consts = (
@@ -193,14 +194,13 @@ def _equations(jaxpr: Jaxpr, values: dict[Any, Value], place: _Place) -> Iterato
         values.update(zip(eqn.outvars, results, strict=True))
 
 
-def _held(eqn: Any, scope: tuple[str, ...], source: Source | None) -> tuple[Program, ...]:
-    """Programs of the bodies of a loop or a branch."""
+def _held(eqn: Any, place: _Place) -> tuple[Program, ...]:
+    """Programs of the bodies of a loop or a branch, which are traced anew where they are used."""
     found: list[Program] = []
     for name in _BODIES if eqn.primitive.name in ("scan", "while", "cond") else ():
         held = eqn.params.get(name, ())
-        for closed in held if isinstance(held, (tuple, list)) else (held,):
-            if isinstance(closed, ClosedJaxpr):
-                found.append(_program(closed, _Place(scope, source, _is_library(closed.jaxpr))))
+        held = held if isinstance(held, (tuple, list)) else (held,)
+        found += [_program(closed, place) for closed in held if isinstance(closed, ClosedJaxpr)]
     return tuple(found)
 
 
