@@ -38,3 +38,22 @@ def test_imports_no_extra_and_no_lazy_part():
     others = {name.split(".")[0] for name in new} - {"jaxconv", "jax", "jaxlib"}
     assert others <= set(sys.stdlib_module_names), sorted(others)
     assert len(ours) < 150
+
+
+def test_parts_are_loaded_when_first_asked_for():
+    done = subprocess.run([sys.executable, "-c", ON_DEMAND], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "True", "True", "True"]
+
+
+ON_DEMAND = """
+import sys
+import jaxconv as jc
+print("jaxconv.models" in sys.modules)
+print(jc.models.resnet.__module__ == "jaxconv.models.resnet")
+print({"models", "equivariance", "summary", "conv", "serial"} <= set(dir(jc)))
+try:
+    jc.convolve
+except AttributeError as error:
+    print("'jaxconv' has no attribute 'convolve'" in str(error))
+"""
