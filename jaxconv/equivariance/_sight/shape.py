@@ -20,7 +20,9 @@ def reshape(step: Step) -> Sight | None:
     inner, count = sight.part or (1, shape[a])
     outer = math.prod(shape[:a]) * (shape[a] // (inner * count))
     inner *= math.prod(shape[a + 1 :])
-    for axis, size in enumerate(step.shape):
+    nearest = sorted(range(len(step.shape)), key=lambda axis: abs(axis - a))
+    for axis in nearest:  # axes of size 1 fit anywhere
+        size = step.shape[axis]
         before, after = math.prod(step.shape[:axis]), math.prod(step.shape[axis + 1 :])
         if outer % before == 0 and inner % after == 0 and size % count == 0:
             part = None if size == count else (inner // after, count)
