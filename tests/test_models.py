@@ -10,7 +10,9 @@ from helpers import assert_close, raises
 
 import jaxconv as jc
 from jaxconv.models import convnext, lenet, mobilenet_v2, resnet, unet
-from jaxconv.models._blocks import strided_residual
+from jaxconv.models._blocks import Style, strided_residual
+from jaxconv.models.convnext import _block
+from jaxconv.models.resnet import _bottleneck
 
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 """Compiles twice as fast what runs once."""
@@ -263,3 +265,59 @@ def test_impossible_arguments():
         mobilenet_v2(stem="mnist")
     with pytest.raises(ValueError, match="padding_mode"):
         resnet(20, padding_mode="mirror")
+
+
+def _randomized(tree, rng):
+    """Every leaf replaced: statistics and scales of ones would hide a norm in the wrong place."""
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), leaf.dtype), tree
+    )
+
+
+@pytest.mark.peer("torch")
+def test_bottleneck_equals_torch(rng):
+    """Layer order, stride in the 3x3, eps and padding as in torchvision's Bottleneck."""
+    import torch
+    from torch.nn import functional as F
+
+    block = _bottleneck(4, 2, Style(), project=True)
+    x = rng.normal(size=(2, 7, 6, 3)).astype(np.float32)
+    params, state = _randomized(block.init(jax.random.key(0), x), rng)
+
+    def conv(path, x, **options):
+        kernel = np.asarray(functools.reduce(lambda tree, name: tree[name], path, params)["kernel"])
+        return F.conv2d(x, torch.tensor(kernel.transpose(3, 2, 0, 1)), **options)
+
+    def norm(path, x):
+        p, s = (functools.reduce(lambda t, name: t[name], path, tree) for tree in (params, state))
+        order = (s["mean"], s["variance"], p["scale"], p["bias"])
+        return F.batch_norm(x, *(torch.tensor(np.asarray(a)) for a in order))
+
+    image = torch.tensor(x.transpose(0, 3, 1, 2))
+    y = norm(("body", "norm_1"), conv(("body", "conv_1"), image)).relu()
+    y = norm(("body", "norm_2"), conv(("body", "conv_2"), y, stride=2, padding=1)).relu()
+    y = norm(("body", "norm_3"), conv(("body", "conv_3"), y))
+    y += norm(("shortcut", "norm"), conv(("shortcut", "conv"), image, stride=2))
+    expected = y.numpy().transpose(0, 2, 3, 1)
+    assert_close(block.apply(params, state, jnp.asarray(x))[0], jnp.asarray(expected))
+
+
+@pytest.mark.peer("torch")
+def test_convnext_block_equals_torch(rng):
+    """Norm over channels with eps 1e-6, exact gelu, layer scale: as in torchvision's CNBlock."""
+    import torch
+    from torch.nn import functional as F
+
+    block = _block(4, 0.0, Style())
+    x = rng.normal(size=(2, 7, 6, 4)).astype(np.float32)
+    params = _randomized(block.init(jax.random.key(0), x)[0], rng)
+    p = jax.tree.map(lambda leaf: torch.tensor(np.asarray(leaf)), params["body"])
+    image = torch.tensor(x.transpose(0, 3, 1, 2))
+    depthwise = p["depthwise_conv"]
+    kernel = depthwise["kernel"].permute(3, 2, 0, 1)
+    y = F.conv2d(image, kernel, depthwise["bias"], padding=3, groups=4).permute(0, 2, 3, 1)
+    y = F.layer_norm(y, (4,), p["norm"]["scale"], p["norm"]["bias"], eps=1e-6)
+    y = F.gelu(y @ p["widen"]["kernel"] + p["widen"]["bias"])
+    y = y @ p["narrow"]["kernel"] + p["narrow"]["bias"]
+    expected = x + (y * p["layer_scale"]["scale"]).numpy()
+    assert_close(block.apply(params, {}, jnp.asarray(x))[0], jnp.asarray(expected))
