@@ -25,6 +25,10 @@ from jaxconv.equivariance.asserts_values import (
 from jaxconv.equivariance.audit import Audit as Audit
 from jaxconv.equivariance.audit import Operation as Operation
 from jaxconv.equivariance.audit import audit as audit
+from jaxconv.equivariance.audit_plots import plot_errors as plot_errors
+from jaxconv.equivariance.audit_plots import plot_failure as plot_failure
+from jaxconv.equivariance.audit_plots import plot_maps as plot_maps
+from jaxconv.equivariance.audit_plots import plot_prediction_grid as plot_prediction_grid
 from jaxconv.equivariance.dense_score import dense_consistency as dense_consistency
 from jaxconv.equivariance.lie import LieDerivative as LieDerivative
 from jaxconv.equivariance.lie import lie_derivative as lie_derivative
@@ -35,6 +39,7 @@ from jaxconv.equivariance.locality import dependence as dependence
 from jaxconv.equivariance.measure import LeafError as LeafError
 from jaxconv.equivariance.measure import ShiftError as ShiftError
 from jaxconv.equivariance.measure import shift_error as shift_error
+from jaxconv.equivariance.page import audit_page as audit_page
 from jaxconv.equivariance.protocols import PROTOCOLS as PROTOCOLS
 from jaxconv.equivariance.protocols import Protocol as Protocol
 from jaxconv.equivariance.protocols import protocol as protocol

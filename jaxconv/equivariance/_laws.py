@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxconv.equivariance import _moves
 from jaxconv.equivariance._jaxpr import Program, Value
+from jaxconv.equivariance._motion import Motion
 from jaxconv.equivariance._sight.algebra import Sight, start
 from jaxconv.equivariance._sight.walk import Walk
 
@@ -74,21 +75,20 @@ def _fraction(number: Fraction) -> str:
 
 def laws_of(program: Program, in_axes: Sequence[tuple[int, ...]]) -> dict[Value, Law]:
     """The law of every value that depends on a moved input."""
-    walks = []
+    walks, motions = [], []
     for i in range(max(map(len, in_axes))):
         seen = [start(axes[i]) if axes else None for axes in in_axes]
-        pixels = next(
-            value.shape[axes[i]]
-            for value, axes in zip(program.inputs, in_axes, strict=True)
-            if axes
-        )
+        pairs = zip(program.inputs, in_axes, strict=True)
+        pixels = next(value.shape[axes[i]] for value, axes in pairs if axes)
         walks.append(Walk(program, seen, pixels))
+        motions.append(Motion(program, seen, pixels))
     values = [*program.inputs, *(v for e in program.equations for v in e.outputs)]
     laws = {}
     for value in values:
         sights = [walk.sights.get(value) for walk in walks]
         if any(sight is not None for sight in sights) and _is_array(value):
-            laws[value] = _law(value, sights, [walk.pixels for walk in walks])
+            seen = [motion.sights.get(value) for motion in motions]
+            laws[value] = _law(value, sights, seen, [walk.pixels for walk in walks])
     return laws
 
 
@@ -96,10 +96,15 @@ def _is_array(value: Value) -> bool:
     return not jnp.issubdtype(value.dtype, jax.dtypes.extended)
 
 
-def _law(value: Value, sights: Sequence[Sight | None], pixels: Sequence[int]) -> Law:
+def _law(
+    value: Value,
+    sights: Sequence[Sight | None],
+    motions: Sequence[Sight | None],
+    pixels: Sequence[int],
+) -> Law:
     moves, field = [], []
-    for sight, n in zip(sights, pixels, strict=True):
-        moves.append(_move(value, sight, n) if sight is not None else None)
+    for sight, motion, n in zip(sights, motions, pixels, strict=True):
+        moves.append(_move(value, motion, n) if motion is not None else None)
         field.append(0 if sight is None else min(int(sight.high - sight.low) + 1, n))
     known = all(sight is None or sight.known for sight in sights)
     return Law(tuple(moves), known, tuple(field))
@@ -190,6 +195,8 @@ def _slope(y: jax.Array, axis: int, move: Move) -> jax.Array:
         circle = jax.lax.slice_in_dim(y, 0, period, axis=axis)
         index = np.arange(move.count) % period
         return jnp.take(_moves.derivative(circle, axis), index, axis=axis)
+    if y.shape[axis] < 2:
+        return jnp.zeros_like(y)
     return jnp.asarray(jnp.gradient(y, axis=axis)).astype(y.dtype)  # a part of a circle: by lines
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-_COLUMNS = ("operation", "line", "output", "should move", "eps_2", "border", "Lie", "field")
+COLUMNS = ("operation", "line", "output", "should move", "eps_2", "border", "Lie", "field")
 
 
 def answer(found: Any) -> str:
@@ -66,14 +66,17 @@ def text(found: Any) -> str:
     rows = [
         cells(o) + ((number(o.added, signed=True),) if counted else ()) for o in found.operations
     ]
-    head = _COLUMNS + (("adds",) if counted else ())
+    head = COLUMNS + (("adds",) if counted else ())
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
         for row in [head, *rows]
     ]
-    total = (
-        "" if math.isnan(found.lie) else f"Relative Lie derivative of the outputs: {found.lie:.2e}."
-    )
-    notes = [note for note in (total, found.note) if note]
-    return "\n".join([answer(found), *notes, "", *lines])
+    return "\n".join([answer(found), *notes(found), "", *lines])
+
+
+def notes(found: Any) -> list[str]:
+    """What else is known of the whole: its Lie derivative, or why there is none."""
+    if math.isnan(found.lie):
+        return [found.note] if found.note else []
+    return [f"Relative Lie derivative of the outputs: {found.lie:.2e}."]

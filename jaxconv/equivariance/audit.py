@@ -186,7 +186,7 @@ def audit(
         rows = _fold.calls(program, case.laws)
         limit = _limit(leaves, in_axes) if tolerance is None else tolerance
         gaps, maps = _finite(case, rows)
-        signed, total, note = _signed(case) if lie else ({}, float("nan"), "not asked for")
+        signed, total, note = _signed(case) if lie else ({}, float("nan"), "")
         blamed = _blame.guilty(program, case.laws, gaps, limit, case)
         also = _blame.others(program, case.laws, gaps, limit, case, blamed)
         added = _added(case, rows, counterfactual, gaps)

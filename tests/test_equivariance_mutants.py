@@ -1,0 +1,51 @@
+"""Broken networks are detected and the right line is named; sound ones are not accused."""
+
+import equivariance_nets as nets
+import pytest
+
+from jaxconv.equivariance import audit
+
+KINDS = list(nets.MUTATIONS)
+QUICK = 1
+SEEDS = 6
+
+
+def _check_mutant(kind, seed):
+    function, line, scope = nets.mutant(kind, seed)
+    found = audit(function, nets.image(seed), lie=False)
+    assert not found.obeys, "not detected"
+    assert max(output.eps_inf for output in found.outputs) > 1e-3
+    first = found.guilty[0]
+    assert first.file.endswith("equivariance_nets.py"), str(found)
+    assert (first.line, first.path.split("/")[0]) == (line, scope), str(found)
+    assert f"equivariance_nets.py:{line} breaks" in str(found).splitlines()[0]
+
+
+def _check_sound(seed):
+    found = audit(nets.net(seed), nets.image(seed), lie=False)
+    assert found.obeys, str(found)
+    assert not found.guilty
+    assert str(found).startswith("Nothing breaks")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_names_the_line_at_fault(kind):
+    _check_mutant(kind, KINDS.index(kind) + QUICK)
+
+
+def test_accuses_no_sound_network():
+    for seed in range(3):
+        _check_sound(seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_names_the_line_at_fault_in_every_mutant(kind, seed):
+    _check_mutant(kind, 100 + seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_accuses_none_of_sixty_sound_networks(seed):
+    _check_sound(200 + seed)
