@@ -99,13 +99,14 @@ def floating_image(where: str, x: HasShape, *, minimum_rank: int = 0) -> tuple[i
     return _parse.image(where, x, minimum_rank=minimum_rank)
 
 
-def function(where: str, name: str, value: Any) -> None:
-    """Refuses what cannot be called."""
-    if not callable(value):
-        raise TypeError(
-            f"{where}: {name} cannot be called; expected a function. "
-            f"Got {name}={value!r}. Pass {name}=jax.nn.relu, say."
-        )
+def functions(where: str, **named: Callable[..., Any] | None) -> None:
+    """Refuses what is given and cannot be called."""
+    for name, value in named.items():
+        if value is not None and not callable(value):
+            raise TypeError(
+                f"{where}: {name} cannot be called; expected a function. "
+                f"Got {name}={value!r}. Leave it out, or pass one of jax.nn, say."
+            )
 
 
 def cast(
@@ -128,7 +129,7 @@ def cast(
 
 
 def flat(x: jax.Array) -> jax.Array:
-    """X (N, *spatial, C) as (N, pixels, C), for reductions over few axes.
+    """Images as (N, pixels, C), for reductions over few axes.
 
     jaxlib 0.10.2 crashes on some reductions over an inner axis of seven on CPU, and every vmap
     adds an axis: a reduction over one axis of three stays far from that.

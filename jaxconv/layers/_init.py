@@ -124,14 +124,13 @@ def parameter(
 ) -> jax.Array:
     """Calls an initializer, which may be the user's, and checks what it returns."""
     value = initialize(key, shape, dtype)
-    if value.shape != shape:
+    found = getattr(value, "shape", None)
+    if found != shape:
+        function = getattr(initialize, "__name__", type(initialize).__name__)
+        returns = f"a {type(value).__name__}" if found is None else f"shape {found}"
         raise ValueError(
-            f"{where}: {name}_init returns shape {value.shape}; expected the shape that it is "
-            f"asked for, {shape}. Got {name}_init={_name(initialize)}. "
+            f"{where}: {name}_init returns {returns}; expected an array of the shape that it is "
+            f"asked for, {shape}. Got {name}_init={function}. "
             f"Use jax.nn.initializers.normal(0.02), say."
         )
     return value
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "__name__", type(function).__name__)

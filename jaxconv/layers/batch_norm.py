@@ -70,6 +70,7 @@ def batch_norm(
     """
     _parse.probability("batch_norm", "average_decay", average_decay)
     _affine.check_epsilon("batch_norm", epsilon)
+    _checks.functions("batch_norm", scale_init=scale_init)
 
     def init(key, x):
         _checks.floating_image("batch_norm", x)

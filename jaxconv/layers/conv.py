@@ -78,6 +78,9 @@ def conv(
     """
     _checks.window_arguments("conv", window, stride, padding, padding_mode, dilation)
     _checks.features_and_groups("conv", features, groups)
+    _checks.functions(
+        "conv", kernel_init=kernel_init, bias_init=bias_init, kernel_transform=kernel_transform
+    )
 
     def init(key, x):
         taps = _checks.windows("conv", x, window, stride, padding, padding_mode, dilation).window
@@ -161,6 +164,9 @@ def depthwise_conv(
     where = "depthwise_conv"
     _checks.window_arguments(where, window, stride, padding, padding_mode, dilation)
     _parse.integer(where, "multiplier", multiplier)
+    _checks.functions(
+        where, kernel_init=kernel_init, bias_init=bias_init, kernel_transform=kernel_transform
+    )
 
     def init(key, x):
         taps = _checks.windows(where, x, window, stride, padding, padding_mode, dilation).window

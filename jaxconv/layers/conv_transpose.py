@@ -81,6 +81,9 @@ def conv_transpose(
     where = "conv_transpose"
     _checks.window_arguments(where, window, stride, padding, padding_mode, dilation)
     _checks.features_and_groups(where, features, groups)
+    _checks.functions(
+        where, kernel_init=kernel_init, bias_init=bias_init, kernel_transform=kernel_transform
+    )
     if output_shape is not None:
         _parse.ints(where, "output_shape", output_shape)
 

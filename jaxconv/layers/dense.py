@@ -59,6 +59,9 @@ def dense(
         LeCun, Bottou, Orr and Müller 1998, "Efficient BackProp", equation 16 (initial values).
     """
     _parse.integer("dense", "features", features)
+    _checks.functions(
+        "dense", kernel_init=kernel_init, bias_init=bias_init, kernel_transform=kernel_transform
+    )
 
     def init(key, x):
         _checks.floating_image("dense", x)

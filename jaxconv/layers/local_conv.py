@@ -69,6 +69,9 @@ def local_conv(
     where = "local_conv"
     _checks.window_arguments(where, window, stride, padding, padding_mode, dilation)
     _parse.integer(where, "features", features)
+    _checks.functions(
+        where, kernel_init=kernel_init, bias_init=bias_init, kernel_transform=kernel_transform
+    )
 
     def init(key, x):
         plan = _checks.windows(where, x, window, stride, padding, padding_mode, dilation)

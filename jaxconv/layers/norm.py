@@ -152,6 +152,7 @@ def layer_norm(
         arXiv:2201.03545 (per pixel).
     """
     _affine.check_epsilon("layer_norm", epsilon)
+    _checks.functions("layer_norm", scale_init=scale_init)
 
     def init(key, x):
         _checks.floating_image("layer_norm", x)
@@ -180,6 +181,7 @@ def _grouped(
 ) -> Layer:
     """Group norm; groups=None stands for one channel a group."""
     _affine.check_epsilon(where, epsilon)
+    _checks.functions(where, scale_init=scale_init)
 
     def init(key, x):
         spatial = _checks.floating_image(where, x)

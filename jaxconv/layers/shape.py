@@ -39,7 +39,7 @@ def activation(function: Callable[[jax.Array], jax.Array], *, name: str | None =
         >>> layer.name, layer.apply({}, {}, jnp.array([[-1.0, 2.0]]))[0].tolist()
         ('relu', [[0.0, 2.0]])
     """
-    _checks.function("activation", "function", function)
+    _checks.functions("activation", function=function)
     return stateless(name or _children.function_name(function), function)
 
 

@@ -54,8 +54,7 @@ def squeeze_excite(
         Hu, Shen, Albanie, Sun and Wu 2017, arXiv:1709.01507, equations 2 to 4.
     """
     _parse.integer("squeeze_excite", "squeeze_features", squeeze_features)
-    _checks.function("squeeze_excite", "activation", activation)
-    _checks.function("squeeze_excite", "gate", gate)
+    _checks.functions("squeeze_excite", activation=activation, gate=gate, kernel_init=kernel_init)
 
     def weights(channels: int) -> Layer:
         return chain(
