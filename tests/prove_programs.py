@@ -120,3 +120,44 @@ PROGRAMS = {
     )(jnp.asarray(K33)),
     "constant output": lambda x: jnp.arange(6.0),
 }
+
+TABLE = _RNG.normal(size=(5, 3))
+
+
+def pooled_energy(x):
+    return jnp.sum(window(x, jax.lax.max, -jnp.inf, (1, 3, 2, 1), (1, 2, 1, 1)) ** 2)
+
+
+def select_first(x):
+    return jax.lax.dynamic_slice(x, (jnp.argmax(x[0, 0, :2, 0]), 0, 0, 0), (1, 4, 6, 2))
+
+
+PROGRAMS |= {
+    "take rows": lambda x: jnp.take(x, jnp.array([0, 2, 1, 1]), axis=1),
+    "take wrap": lambda x: jnp.take(x, jnp.arange(-1, 7), axis=2, mode="wrap"),
+    "take with holes": lambda x: jnp.take(x, jnp.array([0, 9, 1]), axis=1, mode="fill"),
+    "take channels": lambda x: x[..., jnp.array([1, 1, 0])],
+    "advanced index": lambda x: x[:, jnp.array([0, 1, 3]), jnp.array([5, 0, 2])],
+    "take along": lambda x: jnp.take_along_axis(
+        x, jnp.array([3, 0, 1]).reshape(1, 3, 1, 1), axis=1
+    ),
+    "look up": lambda x: jnp.asarray(TABLE)[(x > 0).astype(int) + (x > 1).astype(int)],
+    "one hot": lambda x: jax.nn.one_hot((x > 0).sum(-1), 3),
+    "dynamic slice": lambda x: jax.lax.dynamic_slice(x, (0, 1, 2, 0), (2, 2, 3, 1)),
+    "dynamic slice by x": select_first,
+    "dynamic update": lambda x: jax.lax.dynamic_update_slice(x, x[:, :2] * 2, (0, 1, 0, 0)),
+    "dynamic update channel": lambda x: x.at[..., 1].set(0.0),
+    "set rows": lambda x: x.at[:, jnp.array([0, 2])].set(x[:, :2]),
+    "add rows at": lambda x: x.at[:, jnp.array([0, 2, 0])].add(x[:, :3]),
+    "subtract rows at": lambda x: x.at[:, jnp.array([0, 2, 0])].subtract(1.0),
+    "maximum at": lambda x: x.at[:, :, jnp.array([5, 1, 5])].max(x[:, :, :3]),
+    "multiply at": lambda x: x.at[:, :, jnp.array([5, 1])].multiply(2.0),
+    "gradient of take": jax.grad(
+        lambda x: jnp.sum(jnp.take(x, jnp.arange(-1, 7), axis=2, mode="wrap") ** 3)
+    ),
+    "gradient of max pool": jax.grad(pooled_energy),
+    "tangent of max pool": lambda x: jax.jvp(pooled_energy, (x,), (x * x,))[1],
+    "histogram": lambda x: jnp.zeros(3).at[jnp.clip(jnp.floor(x), 0, 2).astype(int)].add(1.0),
+    "dropout": lambda x: jnp.where(jax.random.bernoulli(jax.random.key(0), 0.5, SHAPE), x, 0.0),
+    "sort pairs": lambda x: jax.lax.sort((x, x * x), dimension=1, num_keys=1),
+}

@@ -158,3 +158,38 @@ def test_actual_weights_need_values():
         "Got weights='actual'. Use weights=\"generic\".",
     ):
         prove(lambda p, x: x, X, params=KERNELS, weights="actual")
+
+
+def phases(x):
+    return jnp.stack([x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)])
+
+
+def adaptive(x):
+    """Keeps the polyphase component of largest norm."""
+    parts = phases(x)
+    return parts[jnp.argmax(jnp.sum(parts**2, (1, 2, 3, 4)))]
+
+
+def test_adaptive_sampling_is_equivariant_up_to_a_roll_that_depends_on_x():
+    expected = tuple(Law("adaptive", 1, axis, 1, rolls=(0, 1)) for axis in (1, 2))
+    assert laws(adaptive) == expected
+    assert prove(adaptive, X).unmodelled == ()
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_adaptive_sampling_and_pooling_are_invariant_to_every_shift(stages):
+    def f(x):
+        for _ in range(stages):
+            x = adaptive(x)
+        return x.mean((1, 2))
+
+    assert laws(f) == (Law("invariant", 1),) * 2
+
+
+def test_a_skip_that_chose_another_phase_is_found():
+    mixed = lambda x: (adaptive(x) + x[:, ::2, ::2]).mean((1, 2))
+    assert laws(lambda x: jnp.tanh(adaptive(x) + x[:, ::2, ::2]).mean((1, 2))) == (
+        Law("invariant", 2),
+        Law("invariant", 2),
+    )
+    assert laws(mixed)[0].shift in (1, 2)

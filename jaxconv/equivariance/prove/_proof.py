@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove import _text
+from jaxconv.equivariance.prove._analysis import output_laws
 from jaxconv.equivariance.prove._laws import Law
 from jaxconv.equivariance.prove._limits import Limit, Row
 from jaxconv.equivariance.prove._program import Program
@@ -84,7 +85,7 @@ class Proof:
         if self.periodic:
             return tuple(output.laws for output in self.outputs)
         run = self.program.run(Context(self.program.sizes, periodic=True))
-        return tuple(self.program.laws(value) for value in run.outputs)
+        return tuple(output_laws(self.program, run, periodic=True)[0])
 
     def __str__(self) -> str:
         axes = self.program.axes

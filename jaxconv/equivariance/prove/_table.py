@@ -47,6 +47,7 @@ class Context:
         periodic: whether positive padding wraps around instead of filling.
         forks: the value that each data-dependent choice is assumed to take.
         sites: the candidates of every such choice, by order of appearance.
+        choices: how many have appeared.
         notes: what a rule has to say of its output ("zero padding"), for the report.
     """
 
@@ -54,6 +55,7 @@ class Context:
     periodic: bool = False
     forks: dict[int, int] = field(default_factory=dict)
     sites: dict[int, Labels] = field(default_factory=dict)
+    choices: int = 0
     notes: set[str] = field(default_factory=set)
 
     @property

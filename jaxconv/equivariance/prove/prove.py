@@ -3,10 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxconv.equivariance.prove._limits import Recorder
-from jaxconv.equivariance.prove._program import Program, Run, trace
+from jaxconv.equivariance.prove._analysis import output_laws
+from jaxconv.equivariance.prove._laws import Law
+from jaxconv.equivariance.prove._limits import Limit, Recorder
+from jaxconv.equivariance.prove._program import Run, trace
 from jaxconv.equivariance.prove._proof import Gap, Output, Proof
 from jaxconv.equivariance.prove._table import Context
+from jaxconv.equivariance.prove.rules.index import DEPENDS
 
 
 def prove(
@@ -53,23 +56,32 @@ def prove(
     program = trace("prove", f, x, axes, params, weights)
     recorder = Recorder(program.sizes)
     run = program.run(Context(program.sizes, periodic=periodic), recorder)
+    laws, decided = output_laws(program, run, periodic=periodic)
     outputs = [
-        _output(program, recorder, path, value)
-        for path, value in zip(program.paths, run.outputs, strict=True)
+        Output(path, tuple(value.shape), row, _limits(recorder, value, row))
+        for path, value, row in zip(program.paths, run.outputs, laws, strict=True)
     ]
-    return Proof(program, tuple(outputs), _gaps(run), tuple(recorder.rows), periodic)
+    return Proof(
+        program, tuple(outputs), _gaps(run, decided=decided), tuple(recorder.rows), periodic
+    )
 
 
-def _output(program: Program, recorder: Recorder, path: str, value: Any) -> Output:
+def _limits(recorder: Recorder, value: Any, laws: tuple[Law, ...]) -> tuple[Limit, ...]:
+    """What limits the laws that are coarser than all shifts, in program order."""
     trail = recorder.trail(value)
-    found = dict.fromkeys(limit for limits in trail.limits for limit in limits)
-    limits = tuple(sorted(found, key=lambda limit: limit.order))
-    return Output(path, tuple(value.shape), program.laws(value), limits)
+    found = dict.fromkeys(
+        limit
+        for law, limits in zip(laws, trail.limits, strict=True)
+        if not (law.exact and law.shift == 1)
+        for limit in limits
+    )
+    return tuple(sorted(found, key=lambda limit: limit.order))
 
 
-def _gaps(run: Run) -> tuple[Gap, ...]:
+def _gaps(run: Run, *, decided: bool) -> tuple[Gap, ...]:
     found = dict.fromkeys(
         Gap(equation.primitive, reason, "/".join(equation.scope), equation.source)
         for equation, reason in run.interpreter.gaps
+        if not (decided and reason == DEPENDS)
     )
     return tuple(found)

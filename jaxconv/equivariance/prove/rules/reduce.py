@@ -1,8 +1,11 @@
 """Reductions: multisets where order does not matter, tuples where it does."""
 
+import math
+
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import (
+    Known,
     Labels,
     Unmodelled,
     Value,
@@ -14,6 +17,9 @@ from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import combine, multiset
 from jaxconv.equivariance.prove._operands import as_terms
 from jaxconv.equivariance.prove._table import Call, Context, rule
+
+MOST_CANDIDATES = 16
+"""An argmax over more is not forked on."""
 
 
 def reduced(x: Labels, axes: list[int], name: str, *, commutes: bool) -> Labels:
@@ -59,8 +65,17 @@ def reduce_commutative(context: Context, call: Call, x: Labels) -> Labels:
 
 
 @rule("argmax", "argmin")
-def reduce_index(context: Context, call: Call, x: Labels) -> Labels:
-    """Position of an extreme: order matters."""
+def reduce_index(context: Context, call: Call, x: Labels) -> Value:
+    """Position of an extreme: order matters. A choice among few candidates may be forked on."""
+    axes = call.params["axes"]
+    size = x.shape[axes[0]]
+    whole = len(axes) == 1 and x.states[axes[0]] == "E" and math.prod(x.shape) == size
+    if whole and size <= MOST_CANDIDATES:
+        site = context.choices
+        context.choices += 1
+        context.sites[site] = x
+        if site in context.forks:
+            return Known(np.full(call.shape, context.forks[site], call.dtypes[0]))
     return reduced(x, sorted(call.params["axes"]), f"{call.name}{call.dtypes[0]}", commutes=False)
 
 

@@ -1,0 +1,136 @@
+"""Fuzzes the prover: random networks and single operations against the numbers.
+
+    python -m benchmarks prove --networks 1000 --operations 300 --seed 0
+
+Every label of every intermediate array is checked on every shift of a random float64 input, and
+every law is compared with the finest one that the numbers allow. A label that the numbers
+contradict is a refuted claim; a law that the numbers allow and that is not proved is a miss.
+"""
+
+import argparse
+import collections
+import itertools
+import time
+
+import jax
+import numpy as np
+
+from benchmarks._networks import Network, network
+from jaxconv.equivariance.prove._hash import divisors
+from jaxconv.equivariance.prove._laws import Law
+from jaxconv.equivariance.prove._oracle import broken_labels
+from jaxconv.equivariance.prove.prove import prove
+
+TOLERANCE = 1e-9
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks prove", description=__doc__)
+    parser.add_argument("--networks", type=int, default=100)
+    parser.add_argument("--operations", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verbose", action="store_true", help="print every miss")
+    options = parser.parse_args(argv)
+    jax.config.update("jax_enable_x64", True)
+    for title, count, operations in (
+        ("networks", options.networks, None),
+        ("operations", options.operations, 1),
+    ):
+        tally = fuzz(range(options.seed, options.seed + count), operations, verbose=options.verbose)
+        print(f"{title}: {dict(tally)}")
+
+
+def fuzz(seeds, operations: int | None, *, verbose: bool = False) -> collections.Counter:
+    """Counts verdicts, refuted programs and misses over seeds."""
+    tally, start = collections.Counter(), time.time()
+    for seed in seeds:
+        program = network(seed, operations=operations)
+        refuted, verdicts = judge(program, seed)
+        tally["programs"] += 1
+        if refuted:
+            tally["refuted"] += 1
+            print(
+                f"REFUTED seed {seed} {program.names} {program.shape} {program.axes}: {refuted[:2]}"
+            )
+        for law, missed in verdicts:
+            tally["verdicts"] += 1
+            tally[law.kind] += 1
+            tally["missed"] += bool(missed)
+            if missed and verbose:
+                print(f"missed seed {seed} {program.names} {program.axes}: {missed}, proved {law}")
+    tally["seconds"] = round(time.time() - start)
+    return tally
+
+
+def judge(program: Network, seed: int) -> tuple[list[str], list[tuple[Law, str]]]:
+    """Contradicted labels, and every law with the finer one that the numbers allow, if any."""
+    from jaxconv.equivariance.prove._program import trace
+
+    x = np.random.default_rng([seed, 1]).normal(size=program.shape)
+    refuted = broken_labels(trace("fuzz", program, x, program.axes, None, "generic"), x)
+    proof = prove(program, x, program.axes)
+    sizes = proof.program.sizes
+    grid = list(itertools.product(*map(range, sizes)))
+    shifted = np.stack([np.roll(x, shift, program.axes) for shift in grid])
+    compiled = jax.jit(jax.vmap(program), compiler_options={"xla_backend_optimization_level": 0})
+    values = np.asarray(compiled(shifted)).reshape(*sizes, *proof.outputs[0].shape)
+    verdicts = []
+    for axis, law in enumerate(proof.outputs[0].laws):
+        refuted += _refutes(values, axis, law, len(sizes))
+        verdicts.append((law, _missed(values, axis, sizes[axis], law, len(sizes))))
+    return refuted, verdicts
+
+
+def _after(values: np.ndarray, axis: int, p: int) -> np.ndarray:
+    """f(T_p T_s x) for every s."""
+    return np.roll(values, -p, axis)
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    scale = np.nanmax(np.abs(np.where(np.isfinite(b), b, 0)), initial=0) + 1
+    return np.allclose(a, b, rtol=0, atol=TOLERANCE * scale, equal_nan=True)
+
+
+def _refutes(values: np.ndarray, axis: int, law: Law, rank: int) -> list[str]:
+    after = _after(values, axis, law.shift)
+    if law.kind == "invariant" and not _same(after, values):
+        return [f"not {law}"]
+    if law.kind == "equivariant" and not _same(after, np.roll(values, law.roll, rank + law.axis)):
+        return [f"not {law}"]
+    if law.kind == "permuted":
+        ends = np.sort(after.reshape(-1)), np.sort(values.reshape(-1))
+        return [] if _same(*ends) else [f"not {law}"]
+    if law.kind == "interior":
+        low, high = law.halo
+        a, b = np.moveaxis(after, rank + law.axis, 0), np.moveaxis(values, rank + law.axis, 0)
+        stop = len(a) - high
+        return [] if _same(a[low + law.roll : stop], b[low : stop - law.roll]) else [f"not {law}"]
+    return []
+
+
+def _missed(values: np.ndarray, axis: int, size: int, law: Law, rank: int) -> str:
+    """The finest numeric law that is finer than the proved one, in words, or nothing."""
+    for p in divisors(size)[:-1]:
+        if law.exact and p >= law.shift:
+            return ""
+        after = _after(values, axis, p)
+        if _same(after, values):
+            return f"invariant {p}"
+        for d in range(rank, values.ndim):
+            for q in range(1, values.shape[d]):
+                if _same(after, np.roll(values, q, d)):
+                    return f"equivariant {p} to {q} along {d - rank}"
+    return "" if law.kind not in ("unproved", "partial") else _interior(values, axis, size, rank)
+
+
+def _interior(values: np.ndarray, axis: int, size: int, rank: int) -> str:
+    for d in range(rank, values.ndim):
+        rows = np.moveaxis(values, d, 0)
+        for q in range(1, min(4, len(rows) - 1)):
+            for p in range(1, size):
+                after = np.moveaxis(_after(values, axis, p), d, 0)
+                match = [_same(after[j], rows[j - q]) for j in range(q, len(rows))]
+                run = max((len(list(g)) for k, g in itertools.groupby(match) if k), default=0)
+                if run >= 2 and not all(_same(rows[j], rows[0]) for j in range(len(rows))):
+                    return f"interior {p} to {q} along {d - rank}"
+    return ""

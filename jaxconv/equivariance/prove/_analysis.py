@@ -1,0 +1,32 @@
+"""Laws of all outputs of a program: one run, and forks where an index depends on x."""
+
+from jaxconv.equivariance.prove._fork import branched, law_of
+from jaxconv.equivariance.prove._interpret import Interpreter
+from jaxconv.equivariance.prove._laws import Law, coarsened
+from jaxconv.equivariance.prove._program import Program, Run
+from jaxconv.equivariance.prove.rules.index import DEPENDS
+
+
+def output_laws(
+    program: Program, run: Run, *, periodic: bool
+) -> tuple[list[tuple[Law, ...]], bool]:
+    """One law per output leaf and shifted axis, and whether forks decided all indices."""
+    laws = [program.laws(value) for value in run.outputs]
+    if not _forkable(run.interpreter):
+        return laws, False
+    tree = branched(program, periodic=periodic)
+    if tree is None:
+        return laws, False
+    for output, row in enumerate(laws):
+        found = list(row)
+        for axis, law in enumerate(row):
+            better = None if law.exact else law_of(tree, output, axis, program.sizes[axis])
+            if better is not None:
+                found[axis] = coarsened(better, program.finest[axis])
+        laws[output] = tuple(found)
+    return laws, True
+
+
+def _forkable(interpreter: Interpreter) -> bool:
+    depends = any(reason == DEPENDS for _, reason in interpreter.gaps)
+    return depends and bool(interpreter.context.sites)

@@ -1,0 +1,124 @@
+"""Adaptive sampling: what holds whichever of a few labelled candidates an argmax picks.
+
+When an index depends on x, and an argmax over few candidates came before, the program is analyzed
+once for each value of the argmax; in each branch the index is a constant. A shift by p maps
+candidate k to candidate π(k), so the output of branch k, shifted, must be a roll of the output of
+branch π(k). Which roll may depend on k, that is on x. Ties between candidates are excluded.
+
+References:
+    Chaman and Dokmanic 2021, arXiv:2011.14214, section 4 (adaptive polyphase sampling).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxconv.equivariance.prove._arrays import Known, Labels, Value
+from jaxconv.equivariance.prove._hash import divisors
+from jaxconv.equivariance.prove._labels import absolute, moved
+from jaxconv.equivariance.prove._laws import Law
+from jaxconv.equivariance.prove._program import Program
+from jaxconv.equivariance.prove._table import Context
+from jaxconv.equivariance.prove.rules.index import DEPENDS
+
+MOST_LEAVES = 64
+STILL = (-1, 0)
+"""The roll (axis, amount) of an output that does not move."""
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Outputs for every outcome of a choice: leaves hold outputs, nodes hold branches."""
+
+    outputs: list[Value] | None = None
+    candidates: Labels | None = None
+    children: tuple["Branches", ...] = ()
+
+
+def branched(program: Program, *, periodic: bool) -> Branches | None:
+    """The outputs for every outcome of the choices that indices depend on; None if too many."""
+    return _branches(program, periodic, {}, MOST_LEAVES)
+
+
+def _branches(
+    program: Program,
+    periodic: bool,
+    forks: dict[int, int],
+    leaves: int,  # noqa: FBT001 recursion
+) -> Branches | None:
+    context = Context(program.sizes, periodic=periodic, forks=forks)
+    run = program.run(context)
+    reasons = {reason for _, reason in run.interpreter.gaps}
+    if not reasons:
+        return Branches(outputs=run.outputs)
+    open_sites = [site for site in sorted(context.sites) if site not in forks]
+    if DEPENDS not in reasons or not open_sites:
+        return None
+    candidates = context.sites[open_sites[0]]
+    count = candidates.code[0].size
+    if count > leaves:
+        return None
+    children = []
+    for outcome in range(count):
+        child = _branches(program, periodic, {**forks, open_sites[0]: outcome}, leaves // count)
+        if child is None:
+            return None
+        children.append(child)
+    return Branches(candidates=candidates, children=tuple(children))
+
+
+def law_of(tree: Branches, output: int, axis: int, size: int) -> Law | None:
+    """The finest law of one output along one group axis that holds in every branch."""
+    for p in divisors(size)[:-1]:
+        rolls = _rolls(tree, tree, output, axis, p)
+        if rolls is None:
+            continue
+        if rolls <= {STILL}:
+            return Law("invariant", p)
+        places = {d for d, _ in rolls - {STILL}}
+        if len(places) > 1:
+            return None
+        amounts = tuple(sorted(q for _, q in rolls))
+        if len(rolls) == 1:
+            return Law("equivariant", p, places.pop(), amounts[0])
+        return Law("adaptive", p, places.pop(), amounts[-1], rolls=amounts)
+    return None
+
+
+def _rolls(
+    before: Branches, after: Branches, output: int, axis: int, p: int
+) -> set[tuple[int, int]] | None:
+    """Rolls (axis, amount) that turn each branch of `after` into the shifted one of `before`."""
+    if before.outputs is not None and after.outputs is not None:
+        return _leaf_rolls(before.outputs[output], after.outputs[output], axis, p)
+    if before.candidates is None or after.candidates is None:
+        return None
+    keys = moved(before.candidates.code, axis, p).reshape(2, -1).T.tolist()
+    others = absolute(after.candidates.code).reshape(2, -1).T.tolist()
+    if len(set(map(tuple, keys))) != len(keys) or sorted(keys) != sorted(others):
+        return None
+    found: set[tuple[int, int]] = set()
+    for child, key in zip(before.children, keys, strict=True):
+        rolls = _rolls(child, after.children[others.index(key)], output, axis, p)
+        if rolls is None:
+            return None
+        found |= rolls
+    return found
+
+
+def _leaf_rolls(before: Value, after: Value, axis: int, p: int) -> set[tuple[int, int]] | None:
+    if isinstance(before, Known) and isinstance(after, Known):
+        return {STILL} if np.array_equal(before.array, after.array) else None
+    if isinstance(before, Known) or isinstance(after, Known):
+        return None
+    if before.states != after.states:
+        return None
+    left, right = moved(before.code, axis, p), absolute(after.code)
+    if (left == right).all():
+        return {STILL}
+    for d in [d for d, state in enumerate(before.states) if state == "E"]:
+        size = before.shape[d]
+        for q in range(1, size):
+            if (left == np.roll(right, q, d + 1)).all():
+                return {(d, q if q <= size // 2 else q - size)}
+    return None

@@ -1,0 +1,244 @@
+"""Indexing: gathers and slices with constant indices move labels; tables are looked up."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+
+from jaxconv.equivariance.prove._arrays import (
+    LIMIT,
+    Known,
+    Labels,
+    Unmodelled,
+    Value,
+    all_bundled,
+    bundled,
+    condensed,
+    expanded,
+    extent,
+    within_limit,
+)
+from jaxconv.equivariance.prove._hash import name_of
+from jaxconv.equivariance.prove._labels import ZERO, constant_code, multiset
+from jaxconv.equivariance.prove._moves import take
+from jaxconv.equivariance.prove._operands import (
+    as_terms,
+    lift,
+    summed,
+    uniform,
+    zipped,
+)
+from jaxconv.equivariance.prove._table import Call, Context, rule
+
+
+@rule("dynamic_slice")
+def dynamic_slice(context: Context, call: Call, x: Value, *starts: Value) -> Labels:
+    """A block of x at constant starts; along replicated axes any start will do."""
+    if isinstance(x, Known):
+        raise Unmodelled("x-dependent index into a constant")
+    sizes = call.params["slice_sizes"]
+    for axis, (start, size) in enumerate(zip(starts, sizes, strict=True)):
+        if size == x.shape[axis]:
+            continue
+        if isinstance(start, Known):
+            first = int(np.clip(int(start.array), 0, x.shape[axis] - size))
+        elif x.states[axis] == "R":
+            first = 0
+        else:
+            raise Unmodelled(DEPENDS)
+        x = take(x, axis, np.arange(first, first + size))
+    return x
+
+
+DEPENDS = "index that depends on x"
+"""Reason that makes the analysis try every value of a choice that came before."""
+
+
+@rule("dynamic_update_slice")
+def dynamic_update_slice(
+    context: Context, call: Call, x: Value, update: Value, *starts: Value
+) -> Labels:
+    """X with a block replaced, at constant starts."""
+    if any(isinstance(start, Labels) for start in starts):
+        raise Unmodelled(DEPENDS)
+    sizes = list(zip(x.shape, update.shape, strict=True))
+    first = [
+        int(np.clip(int(start.array), 0, outer - inner))  # type: ignore[union-attr]
+        for start, (outer, inner) in zip(starts, sizes, strict=True)
+    ]
+    labelled = [value for value in (x, update) if isinstance(value, Labels)]
+    states = [
+        "E" if outer != inner or any(v.states[axis] == "E" for v in labelled) else "B"
+        for axis, (outer, inner) in enumerate(sizes)
+    ]
+    within_limit(*extent(x.shape, states))
+    under, over = uniform((x, update), (x.shape, update.shape), states, context.rank)
+    code = under.code.copy()
+    block = [
+        slice(start, start + inner) if state == "E" and outer > 1 else slice(None)
+        for start, state, (outer, inner) in zip(first, states, sizes, strict=True)
+    ]
+    code[(slice(None), *block)] = over.code
+    out = Labels(x.shape, tuple(states), code)
+    return condensed(out, [axis for axis, (outer, inner) in enumerate(sizes) if outer != inner])
+
+
+@rule("gather")
+def gather(context: Context, call: Call, x: Value, index: Value) -> Labels:
+    """Windows of x at given starts."""
+    if isinstance(index, Labels):
+        return _looked_up(context, call, x, index)
+    x = lift(x, x.shape, (), context.rank)
+    numbers, sizes = call.params["dimension_numbers"], list(call.params["slice_sizes"])
+    fills = "FILL" in str(call.params["mode"])
+    removed = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
+    kept = [axis for axis in range(x.ndim) if axis not in removed]
+    for axis in range(x.ndim):
+        whole = axis in kept and sizes[axis] == x.shape[axis]
+        whole = whole and not (fills and axis in numbers.start_index_map)
+        if x.states[axis] != "E" and whole:
+            sizes[axis] = 1
+        elif x.states[axis] != "E":
+            x = expanded(x, axis)
+    place = x.code.shape[1:]
+    if math.prod(call.shape) > 50 * LIMIT:
+        raise Unmodelled("more elements than fit")
+    ids = np.arange(math.prod(place), dtype=np.int32).reshape(place)
+    options = {"fill_value": -1} if fills else {}
+    picked = call.bind(ids, index.value, slice_sizes=tuple(sizes), **options)
+    inner = dict(zip(numbers.offset_dims, kept, strict=True))
+    states = [x.states[inner[d]] if d in inner else "E" for d in range(len(call.shape))]
+    bundle = [n for n, state in zip(x.shape, x.states, strict=True) if state == "B"]
+    fill = name_of("fill", str(call.params["fill_value"]), str(call.dtypes[0]), bundle)
+    flat = np.concatenate(
+        [x.code.reshape(x.code.shape[0], -1), constant_code(fill, context.rank)[:, None]], 1
+    )
+    out = Labels(call.shape, tuple(states), flat[:, np.asarray(picked)])
+    return condensed(out, [axis for axis, state in enumerate(out.states) if state == "E"])
+
+
+def _looked_up(context: Context, call: Call, x: Value, index: Labels) -> Labels:
+    """Each index picks from the same whole table: one function of both, index by index."""
+    numbers = call.params["dimension_numbers"]
+    if numbers.operand_batching_dims:
+        raise Unmodelled(DEPENDS)
+    if isinstance(x, Labels) and any(state == "E" for state in x.states):
+        raise Unmodelled(DEPENDS)
+    table = all_bundled(lift(x, x.shape, ["B"] * len(x.shape), context.rank))
+    last = index.ndim - 1
+    index = bundled(index, last)
+    rest = iter(range(last))
+    order = [None if d in numbers.offset_dims else next(rest) for d in range(len(call.shape))]
+    states = tuple("B" if axis is None else index.states[axis] for axis in order)
+    place = extent(call.shape, states)
+    rows = index.code.reshape(index.code.shape[0], *place)
+    whole = table.code.reshape((-1,) + (1,) * len(place))
+    whole = np.broadcast_to(whole, rows.shape)
+    salt = call.salt(index.states, table.states)
+    parts = [Labels(call.shape, states, code) for code in (rows, whole)]
+    return zipped(parts, call.shape, states, salt)
+
+
+def _shrunk(context: Context, call: Call, x: Value, updates: Value) -> tuple[Labels, Labels]:
+    """Operand and updates, explicit along every axis but those that a scatter leaves alone."""
+    numbers = call.params["dimension_numbers"]
+    removed = (*numbers.inserted_window_dims, *numbers.operand_batching_dims)
+    windows = [axis for axis in range(len(x.shape)) if axis not in removed]
+    pairs = dict(zip(windows, numbers.update_window_dims, strict=True))
+    before = lift(x, x.shape, (), context.rank)
+    after = lift(updates, updates.shape, (), context.rank)
+    for axis in range(len(x.shape)):
+        other = pairs.get(axis)
+        free = other is not None and axis not in numbers.scatter_dims_to_operand_dims
+        free = free and before.shape[axis] == after.shape[other or 0]
+        both = () if other is None else (before.states[axis], after.states[other])
+        if free and other is not None and "E" not in both:
+            if "B" in both:
+                before, after = bundled(before, axis), bundled(after, other)
+        else:
+            before = expanded(before, axis)
+            after = after if other is None else expanded(after, other)
+    for axis in range(after.ndim):
+        if axis not in pairs.values():
+            after = expanded(after, axis)
+    return before, after
+
+
+@rule("scatter")
+def scatter(context: Context, call: Call, x: Value, index: Value, updates: Value) -> Labels:
+    """X with elements replaced, at constant places."""
+    if isinstance(index, Labels):
+        raise Unmodelled(DEPENDS)
+    before, after = _shrunk(context, call, x, updates)
+    count = math.prod(before.code.shape[1:])
+    old = np.arange(count, dtype=np.int32).reshape(before.code.shape[1:])
+    new = count + np.arange(math.prod(after.code.shape[1:]), dtype=np.int32)
+    picked = call.bind(old, index.value, new.reshape(after.code.shape[1:]))
+    rows = before.code.shape[0]
+    flat = np.concatenate([before.code.reshape(rows, -1), after.code.reshape(rows, -1)], 1)
+    out = Labels(x.shape, before.states, flat[:, np.asarray(picked)])
+    return condensed(out, range(out.ndim))
+
+
+@rule("scatter-add", "scatter_add", "scatter-sub", "scatter_sub")
+def scatter_add(context: Context, call: Call, x: Value, index: Value, updates: Value) -> Labels:
+    """X plus (or minus) every update that lands on a place: a sum of terms."""
+    if isinstance(index, Labels):
+        raise Unmodelled(DEPENDS)
+    before, after = _shrunk(context, call, x, updates)
+    targets = _targets(call, before.code.shape[1:], index, after.code.shape[1:])
+    sign = -1 if "sub" in call.name else 1
+    landing = _landing(as_terms(updates, after, sign), targets, before.code.shape[1:])
+    parts = [as_terms(x, before), landing]
+    return summed(parts, x.shape, before.states, search=landing[0].size < 100_000)
+
+
+@rule("scatter-mul", "scatter-min", "scatter-max", "scatter_mul", "scatter_min", "scatter_max")
+def scatter_other(context: Context, call: Call, x: Value, index: Value, updates: Value) -> Labels:
+    """X combined with every update that lands on a place, in any order."""
+    if isinstance(index, Labels):
+        raise Unmodelled(DEPENDS)
+    before, after = _shrunk(context, call, x, updates)
+    targets = _targets(call, before.code.shape[1:], index, after.code.shape[1:])
+    landing = _landing(after.code[..., None], targets, before.code.shape[1:])
+    both = np.concatenate([before.code[..., None], landing], -1)
+    return Labels(x.shape, before.states, multiset(both, name_of(call.name, before.states)))
+
+
+def _targets(
+    call: Call, shape: Sequence[int], index: Known, update_shape: Sequence[int]
+) -> np.ndarray:
+    """Flat place that each update lands on, -1 where it is dropped."""
+    zeros = np.zeros(shape, np.float32)
+    places = np.arange(1, zeros.size + 1, dtype=np.float32).reshape(shape)
+    add = _adding(call)
+    _, pull = jax.vjp(lambda u: add(zeros, index.value, u), np.zeros(update_shape, np.float32))
+    return np.asarray(pull(places)[0]).astype(np.int64).reshape(-1) - 1
+
+
+def _adding(call: Call) -> Callable[..., jax.Array]:
+    """The equation as a scatter that adds, with the same numbers and mode."""
+    return lambda x, index, updates: jax.lax.scatter_add(
+        x, index, updates, call.params["dimension_numbers"], mode=call.params["mode"]
+    )
+
+
+def _landing(terms: np.ndarray, targets: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Terms (rows, ..., m) of the updates, gathered at the places where they land."""
+    rows, width = terms.shape[0], terms.shape[-1]
+    order = np.argsort(targets, kind="stable")
+    order = order[targets[order] >= 0]
+    places = targets[order]
+    first = np.searchsorted(places, places)
+    slot = np.arange(len(places)) - first
+    depth = int(slot.max(initial=-1)) + 1
+    within_limit(math.prod(shape), max(depth, 1), width)
+    empty = constant_code(_zeros((math.prod(shape), max(depth, 1), width)), rows // 2 - 1)
+    empty[:, places, slot] = terms.reshape(rows, -1, width)[:, order]
+    return empty.reshape(rows, *shape, -1)
+
+
+def _zeros(shape: Sequence[int]) -> np.ndarray:
+    """Names of terms that are exactly zero."""
+    return np.broadcast_to(ZERO.reshape((2,) + (1,) * len(shape)), (2, *shape)).copy()
