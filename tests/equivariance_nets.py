@@ -15,10 +15,8 @@ SIZE = 8
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
-def _conv(x, kernel, padding="VALID", stride=1):
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=DIMENSIONS
-    )
+def _conv(x, kernel):
+    return lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=DIMENSIONS)
 
 
 def circular(x, kernel):
@@ -75,11 +73,12 @@ SOUND = (residual, norm, affine, excite, max_stride_one, circular)
 
 
 def zero_padded_conv(x, kernel):
-    return _conv(x, kernel, "SAME")
+    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=DIMENSIONS)
 
 
 def strided_conv(x, kernel):
-    return _conv(jnp.tile(x, (1, 2, 2, 1))[:, :SIZE, :SIZE], kernel, ((1, 0), (1, 0)), stride=2)
+    wrapped = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="wrap")
+    return lax.conv_general_dilated(wrapped, kernel, (2, 2), "VALID", dimension_numbers=DIMENSIONS)
 
 
 def strided_slice(x, kernel):
@@ -130,7 +129,7 @@ def flatten(x, kernel):
 
 MUTATIONS = {
     zero_padded_conv: 1,
-    strided_conv: 1,
+    strided_conv: 2,
     strided_slice: 2,
     max_pool: 2,
     reflect_padding: 2,

@@ -28,9 +28,9 @@ def guilty(
     if not ends:
         return set()
     rolled = _rolled(program, laws, wrong, limit, case)
-    found = _search(program, wrong - rolled, [v for v in ends if v not in rolled])
+    found = _search(program, laws, wrong - rolled, [v for v in ends if v not in rolled])
     if any(value in rolled for value in ends):
-        found |= _search(program, wrong, [v for v in ends if v in rolled])
+        found |= _search(program, laws, wrong, [v for v in ends if v in rolled])
     return found
 
 
@@ -65,7 +65,9 @@ def _right(gap: Any, limit: float) -> bool:
     return not bool(gap.compared) or bool(gap.eps_inf <= limit)
 
 
-def _search(program: Program, wrong: set[Value], ends: list[Value]) -> set[int]:
+def _search(
+    program: Program, laws: dict[Value, Law], wrong: set[Value], ends: list[Value]
+) -> set[int]:
     makers = {v: i for i, equation in enumerate(program.equations) for v in equation.outputs}
     found, seen, waiting = set(), set(), list(ends)
     while waiting:
@@ -77,8 +79,26 @@ def _search(program: Program, wrong: set[Value], ends: list[Value]) -> set[int]:
         if causes:
             waiting.extend(causes)
         else:
-            found.add(makers[value])
+            found.add(_opener(program, laws, makers, makers[value]))
     return found
+
+
+def _opener(program: Program, laws: dict[Value, Law], makers: dict[Value, int], k: int) -> int:
+    """The operation that cut the circle open which operation k takes for whole, else k itself.
+
+    A convolution without padding, or a crop, is right wherever it can be compared; the mean or
+    the wrap padding that follows is not. What is at fault is the cut.
+    """
+    at = k
+    while True:
+        moving = [v for v in program.equations[at].inputs if v in laws and laws[v].moving]
+        cut = [v for v in moving if any(m and m.count < m.period for m in laws[v].moves)]
+        if not moving or len(cut) < len(moving):
+            return at
+        source = next((makers[v] for v in cut if v in makers), None)
+        if source is None:
+            return at
+        at = source
 
 
 def _rolled(
