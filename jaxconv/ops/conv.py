@@ -231,8 +231,8 @@ def _split_padding(
     return explicit, implicit
 
 
-def add_bias(where: str, y: jax.Array, bias: jax.Array | None) -> jax.Array:
-    """Adds one number per feature."""
+def add_bias(where: str, y: jax.Array, bias: jax.Array | None, *, name: str = "x") -> jax.Array:
+    """Adds one number per feature to y, made of the argument called `name`, of the same dtype."""
     if bias is None:
         return y
     if bias.shape != y.shape[-1:]:
@@ -240,7 +240,7 @@ def add_bias(where: str, y: jax.Array, bias: jax.Array | None) -> jax.Array:
             f"{where}: bias does not have one entry per feature; expected shape {y.shape[-1:]}. "
             f"Got bias of shape {bias.shape}. Use bias.reshape({y.shape[-1]})."
         )
-    _parse.same_dtype(where, y, "bias", bias, first="the output")
+    _parse.same_dtype(where, y, "bias", bias, first=name)
     return y + bias.reshape((1,) * (y.ndim - 1) + bias.shape)
 
 

@@ -78,7 +78,7 @@ def conv_transpose(
     plan = plan_windows("conv_transpose", image, window, stride, padding, padding_mode, dilation)
     forward = lambda x: convolve("conv_transpose", x, kernel, plan, groups)
     (x,) = jax.linear_transpose(forward, image)(y)
-    return add_bias("conv_transpose", x, bias)
+    return add_bias("conv_transpose", x, bias, name="y")
 
 
 class _Axes(NamedTuple):
