@@ -1,0 +1,162 @@
+"""Audits, Lie derivatives, scores and pages: numbers that are known, and text that is safe."""
+
+import html.parser
+import json
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import raises
+from jax import lax
+
+from jaxconv import equivariance as eq
+from jaxconv.equivariance import page
+
+X = jax.random.normal(jax.random.key(0), (2, 8, 8, 2))
+K = jax.random.normal(jax.random.key(1), (3, 3, 2, 2)) / 4
+
+
+def conv(x, mode):
+    padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode=mode)
+    kernel = K.astype(x.dtype)
+    numbers = ("NHWC", "HWIO", "NHWC")
+    return lax.conv_general_dilated(padded, kernel, (1, 1), "VALID", dimension_numbers=numbers)
+
+
+def test_lie_contributions_telescope_and_vanish_for_circular_convolution():
+    exact = eq.lie_derivative(lambda x: conv(x, "wrap"), X)
+    assert exact.relative <= 1e-4
+    broken = eq.lie_derivative(lambda x: conv(jnp.tanh(conv(x, "constant")), "wrap"), X)
+    assert broken.relative > 0.1
+    assert broken.residue <= 1e-5
+    assert abs(broken.contributions.sum() - broken.relative) <= 1e-5 * broken.relative
+
+
+def test_lie_derivative_equals_central_differences():
+    function = lambda x: jnp.tanh(x).mean((1, 2))
+    found = eq.lie_derivative(function, X, (1.0, 0.0))
+    step = 1e-2
+    ends = [
+        function(eq.translation([[t, 0.0]]).move(X, jnp.array([t, 0.0]), (1, 2)))
+        for t in (-step, step)
+    ]
+    np.testing.assert_allclose(found.values[0], (ends[1] - ends[0]) / (2 * step), atol=2e-4)
+
+
+def test_counterfactual_of_the_culprit_removes_the_error():
+    def function(x):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = lax.conv_general_dilated(x, K, (1, 1), "SAME", dimension_numbers=numbers)
+        return conv(y, "wrap").max((1, 2))
+
+    found = eq.audit(function, X, counterfactual=True, lie=False)
+    total = found.outputs[0].eps_2
+    assert total > 1e-2
+    assert len(found.guilty) == 1
+    np.testing.assert_allclose(found.guilty[0].added, total, atol=1e-5)
+    assert "adds" in str(found)
+
+
+def test_scores_of_known_predictors():
+    images = jnp.zeros((3, 4, 6, 1)).at[:, 0, 0].set(1.0)
+    at_origin = lambda x: jnp.concatenate([x[:, 0, 0], 1 - x[:, 0, 0]], axis=-1)
+    steady = lambda x: jnp.concatenate([x.sum((1, 2)), jnp.zeros((len(x), 1))], axis=-1)
+    found = eq.consistency(at_origin, images, jnp.zeros(3, int))
+    assert found.shifts == 24
+    assert found.c_all == 0.0
+    assert found.a_adv == 0.0
+    np.testing.assert_allclose(found.accuracy, 1 / 24)
+    np.testing.assert_allclose(found.c_pair, (1 + 23**2) / 24**2)
+    assert str(found).startswith(
+        "circular shift, 24 shifts from 0 to 5 pixels, all pairs, 3 images"
+    )
+    sound = eq.consistency(steady, images, jnp.zeros(3, int))
+    assert (sound.c_all, sound.c_pair, sound.a_adv, sound.mac) == (1.0, 1.0, 1.0, 0.0)
+    with raises(
+        ValueError,
+        "consistency: f returns [(3, 4, 6, 1)]; expected class scores (N, classes). Got x of "
+        "shape (3, 4, 6, 1). Use dense_consistency for maps, or return the logits only.",
+    ):
+        eq.consistency(lambda x: x, images)
+
+
+def test_protocols_draw_their_own_ranges():
+    found = eq.consistency(lambda x: x.mean((1, 2)), X, protocol="aps-cifar", seed=1)
+    assert found.range[0] >= -3
+    assert found.range[1] <= 2
+    assert "protocol aps-cifar" in str(found)
+    with pytest.raises(ValueError, match="protocol: name is unknown"):
+        eq.protocol("mine")
+
+
+class _Scripts(html.parser.HTMLParser):
+    """Counts elements, and keeps what stands in them."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.text = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_page_holds_everything_and_no_name_becomes_markup(tmp_path):
+    evil = "</script><img src=x onerror=alert(1)>"
+
+    def function(x):
+        with jax.named_scope(evil):
+            x = conv(x, "constant")
+        return x.mean((1, 2))
+
+    path = tmp_path / "audit.html"
+    eq.audit_page(eq.audit(function, X, lie=False), path)
+    text = path.read_text("utf-8")
+    parser = _Scripts()
+    parser.feed(text)
+    assert [tag for tag, _ in parser.tags].count("script") == 2
+    assert [tag for tag, _ in parser.tags].count("img") == 0
+    assert not any("src" in attrs or "href" in attrs for _, attrs in parser.tags)
+    assert "http://" not in text
+    assert "https://" not in text
+    data = json.loads(next(t for t in parser.text if t.startswith("{")))
+    assert evil in data["answer"]
+    assert data["predictions"]["width"] == 8
+    assert json.loads(page.embedded(evil)) == evil
+
+
+def test_plots_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    found = eq.audit(lambda x: conv(x, "constant"), X, lie=False)
+    eq.plot_errors(found).figure.savefig(tmp_path / "errors.png")
+    eq.plot_maps(found)[0].figure.savefig(tmp_path / "maps.png")
+    assert (tmp_path / "errors.png").stat().st_size > 1000
+
+
+def test_plugin_writes_a_picture_of_a_failure(tmp_path):
+    test = tmp_path / "test_inner.py"
+    test.write_text(
+        "import jax\n"
+        "def test_it(assert_shift_equivariant):\n"
+        "    x = jax.random.normal(jax.random.key(0), (1, 4, 4, 1))\n"
+        "    assert_shift_equivariant(lambda x: x[:, ::2, ::2], x)\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)]
+    command += ["--equivariance-report", str(tmp_path / "report"), "--rootdir", str(tmp_path)]
+    if not _installed():
+        command[3:3] = ["-p", "jaxconv.equivariance._pytest_plugin"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stdout + run.stderr
+    names = sorted(path.suffix for path in (tmp_path / "report").iterdir())
+    assert names == [".png", ".txt"]
+
+
+def _installed():
+    from importlib.metadata import entry_points
+
+    return any("jaxconv" in point.value for point in entry_points(group="pytest11"))
