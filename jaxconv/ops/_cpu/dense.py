@@ -29,7 +29,7 @@ def by_tap(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     for offset in taps.offsets(window):
         pixels = taps.tap(padded, offset, output, slide).astype(wide)
         for c in range(channels):
-            term = pixels[..., c : c + 1] * kernel[(*offset, c)].astype(wide)
+            term = pixels[..., c : c + 1] * taps.along_last(kernel[(*offset, c)].astype(wide), x)
             y = term if y is None else y + term
     assert y is not None
     return y.astype(x.dtype)

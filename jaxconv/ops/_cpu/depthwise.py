@@ -59,7 +59,7 @@ def input_gradient(
             offset, tap = tuple(u for _, u in pairs), tuple(i for i, _ in pairs)
             for j, part in enumerate(split):
                 pixels = taps.shifted(part, offset, plan.counts).astype(wide)
-                term = pixels * weights[tap][:, j].astype(wide)
+                term = pixels * taps.along_last(weights[tap][:, j].astype(wide), pixels)
                 total = term if total is None else total + term
         if total is None:
             total = jnp.zeros((g.shape[0], *plan.counts, channels), wide)
@@ -101,8 +101,9 @@ def _by_channel(kernel: jax.Array, slide: Slide) -> jax.Array:
 def _times(pixels: jax.Array, weights: jax.Array) -> jax.Array:
     """Pixels (…, C) times weights (C, m), as (…, C) for m = 1 and (…, C, m) else."""
     if weights.shape[-1] == 1:
-        return pixels * weights[:, 0]
-    return pixels[..., None] * weights
+        return pixels * taps.along_last(weights[:, 0], pixels)
+    wide = pixels[..., None]
+    return wide * taps.along_last(weights, wide)
 
 
 def _chunks(offsets: list[taps.Offsets]) -> list[list[taps.Offsets]]:

@@ -48,7 +48,8 @@ def block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
         return kernel
     *window, reads, features = kernel.shape
     split = kernel.reshape(*window, 1, reads, groups, features // groups)
-    eye = jnp.eye(groups, dtype=kernel.dtype).reshape(groups, 1, groups, 1)
+    ones = (1,) * len(window)
+    eye = jnp.eye(groups, dtype=kernel.dtype).reshape(*ones, groups, 1, groups, 1)
     return (split * eye).reshape(*window, groups * reads, features)
 
 

@@ -58,6 +58,11 @@ def tap(x: jax.Array, offset: Offsets, output: Sequence[int], slide: Slide) -> j
     )
 
 
+def along_last(weights: jax.Array, like: jax.Array) -> jax.Array:
+    """Weights with leading axes of size 1, as many as `like` has more."""
+    return weights.reshape((1,) * (like.ndim - weights.ndim) + weights.shape)
+
+
 def accumulator(x: jax.Array) -> jax.typing.DTypeLike:
     """Sums of 16-bit numbers are kept in float32."""
     return jnp.float32 if x.dtype.itemsize < 4 else x.dtype
