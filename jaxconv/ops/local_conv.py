@@ -64,7 +64,7 @@ def local_conv(
     if kernel.shape[:rank] != plan.output:
         raise ValueError(
             f"local_conv: kernel has filters for {kernel.shape[:rank]} places, the output has "
-            f"{plan.output}; expected kernel (*{plan.output}, *window, C, features). "
+            f"{plan.output}; expected one filter bank per output pixel. "
             f"Got kernel of shape {kernel.shape} and x of shape {x.shape}. "
             f"Use a kernel of shape {plan.output + kernel.shape[rank:]}."
         )
