@@ -47,15 +47,18 @@ def to_float32(images: jax.Array) -> jax.Array:
 def all_finite(tree: object) -> jax.Array:
     """Whether no leaf holds a NaN or an infinity, as a scalar that can stay on the device.
 
-    Asked with `isnan().any()` and `isinf().any()`, never with a maximum: the maximum of a row with
+    Asked with `isfinite().all()`, never with a maximum: the maximum of a row with
     a NaN is a finite number on CPU in jaxlib 0.10.2.
 
     Example:
         >>> bool(all_finite({"a": jnp.ones(3), "b": jnp.array([1.0, jnp.nan])}))
         False
     """
-    bad = jnp.zeros((), bool)
-    for leaf in jax.tree.leaves(tree):
-        if jnp.issubdtype(leaf.dtype, jnp.inexact):
-            bad = bad | jnp.isnan(leaf).any() | jnp.isinf(leaf).any()
-    return ~bad
+    finite = [
+        jnp.isfinite(leaf).all()
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact)
+    ]
+    # Stacked, then reduced once: a chain of `and`s is copied into every use of the answer, which
+    # makes the training step of resnet(20) compile two to three times slower.
+    return jnp.stack(finite).all() if finite else jnp.ones((), bool)
