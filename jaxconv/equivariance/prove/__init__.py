@@ -3,4 +3,6 @@
 from jaxconv.equivariance.prove._laws import Law as Law
 from jaxconv.equivariance.prove._limits import Limit as Limit
 from jaxconv.equivariance.prove._proof import Proof as Proof
+from jaxconv.equivariance.prove._verify import Check as Check
+from jaxconv.equivariance.prove.assert_proved import assert_proved as assert_proved
 from jaxconv.equivariance.prove.prove import prove as prove

@@ -37,14 +37,11 @@ class Branches:
 
 def branched(program: Program, *, periodic: bool) -> Branches | None:
     """The outputs for every outcome of the choices that indices depend on; None if too many."""
-    return _branches(program, periodic, {}, MOST_LEAVES)
+    return _branches(program, {}, MOST_LEAVES, periodic=periodic)
 
 
 def _branches(
-    program: Program,
-    periodic: bool,
-    forks: dict[int, int],
-    leaves: int,  # noqa: FBT001 recursion
+    program: Program, forks: dict[int, int], leaves: int, *, periodic: bool
 ) -> Branches | None:
     context = Context(program.sizes, periodic=periodic, forks=forks)
     run = program.run(context)
@@ -60,7 +57,8 @@ def _branches(
         return None
     children = []
     for outcome in range(count):
-        child = _branches(program, periodic, {**forks, open_sites[0]: outcome}, leaves // count)
+        assumed = {**forks, open_sites[0]: outcome}
+        child = _branches(program, assumed, leaves // count, periodic=periodic)
         if child is None:
             return None
         children.append(child)

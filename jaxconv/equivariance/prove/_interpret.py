@@ -74,8 +74,12 @@ class Interpreter:
         return outputs
 
     def _ruled(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
+        if all(0 in slot.shape for slot in equation.outputs):
+            return [Known(np.zeros(slot.shape, slot.dtype)) for slot in equation.outputs]
         if equation.primitive not in RULES:
             raise Unmodelled("no rule")
+        if any(0 in value.shape for value in operands):
+            raise Unmodelled("empty operand")
         call = Call(
             equation.primitive,
             dict(equation.params),

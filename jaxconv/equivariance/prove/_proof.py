@@ -3,6 +3,8 @@
 import functools
 from dataclasses import dataclass
 
+import jax
+
 from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove import _text
 from jaxconv.equivariance.prove._analysis import output_laws
@@ -10,6 +12,7 @@ from jaxconv.equivariance.prove._laws import Law
 from jaxconv.equivariance.prove._limits import Limit, Row
 from jaxconv.equivariance.prove._program import Program
 from jaxconv.equivariance.prove._table import Context
+from jaxconv.equivariance.prove._verify import Check, verify
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,22 @@ class Proof:
             return tuple(output.laws for output in self.outputs)
         run = self.program.run(Context(self.program.sizes, periodic=True))
         return tuple(output_laws(self.program, run, periodic=True)[0])
+
+    def verify(self, key: jax.Array) -> list[Check]:
+        """Confirms every claim on random numbers, and refutes or leaves undecided the rest.
+
+        Args:
+            key: of the random input and, for generic weights, of the random weights.
+
+        Returns:
+            One `Check` per output leaf and axis.
+        """
+        if self.periodic:
+            raise ValueError(
+                "verify: the proof is about circular borders, which f does not have; expected a "
+                "proof of f itself. Got periodic=True. Use prove(..., periodic=False)."
+            )
+        return verify(self.program, [output.laws for output in self.outputs], key)
 
     def __str__(self) -> str:
         axes = self.program.axes
