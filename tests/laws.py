@@ -5,7 +5,6 @@ a law costs no compilation of its own. `test_laws.py` also holds each law agains
 breaks it.
 """
 
-import functools
 from typing import Any, NamedTuple
 
 import chex
@@ -13,7 +12,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
-from helpers import assert_close
+from helpers import assert_close, quick_jit
 
 HALVES = (jnp.bfloat16, jnp.float16)
 STEP = 1e-5  # of the differences, in float64: their error is about STEP² and 1e-16 / STEP
@@ -170,8 +169,7 @@ def derivatives(case):
         inputs = jax.tree.map(lambda leaf: leaf + 0.1, params), x
         v = jax.tree.map(lambda leaf: jnp.asarray(rng.standard_normal(leaf.shape)), inputs)
 
-        # the rules are checked, not the machine code: without its optimization a third is saved
-        @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+        @quick_jit  # the rules are checked, not the machine code
         def program(inputs, v):
             gradient = jax.grad(function)
             return {
