@@ -78,8 +78,6 @@ class Interpreter:
             return [Known(np.zeros(slot.shape, slot.dtype)) for slot in equation.outputs]
         if equation.primitive not in RULES:
             raise Unmodelled("no rule")
-        if any(0 in value.shape for value in operands):
-            raise Unmodelled("empty operand")
         call = Call(
             equation.primitive,
             dict(equation.params),

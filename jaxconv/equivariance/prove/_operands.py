@@ -74,8 +74,10 @@ def constant(known: Known, shape: Sequence[int], states: Sequence[str], rank: in
     rows = [d for d, s in enumerate(states) if s == "E"]
     rest = [d for d, s in enumerate(states) if s != "E"]
     inner = tuple(a.shape[d] for d in rest)
-    flat = np.ascontiguousarray(a.transpose(rows + rest)).reshape(-1, math.prod(inner))
-    data = np.frombuffer(flat.tobytes(), np.uint8).reshape(len(flat), -1)
+    flat = np.ascontiguousarray(a.transpose(rows + rest)).reshape(
+        math.prod(a.shape[d] for d in rows), math.prod(inner)
+    )
+    data = np.frombuffer(flat.tobytes(), np.uint8).reshape(len(flat), flat.shape[1] * flat.itemsize)
     data = np.pad(data, ((0, 0), (0, -data.shape[1] % 8)))
     bundle = tuple(a.shape[d] for d in rest if states[d] == "B")
     names = hash_rows(np.ascontiguousarray(data).view(U), name_of("constant", str(a.dtype), bundle))
