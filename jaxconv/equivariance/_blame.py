@@ -149,7 +149,7 @@ def _best_roll(y: jax.Array, z: jax.Array, law: Law, shift: Any, batch: int) -> 
     for amounts in np.array(np.meshgrid(*steps)).reshape(len(steps), -1).T:
         whole = [1 / move.ratio * int(n) for move, n in zip(moves, amounts, strict=True)]
         turned = iter(whole)
-        rolls = [next(turned) if move is not None else 0 for move in law.moves]
+        rolls: Any = [next(turned) if move is not None else 0 for move in law.moves]
         expected, known = _laws.moved(y, law, rolls)
         gap = jnp.where(known, _errors.gap(expected, z), 0) / largest
         axes = tuple(range(1 if per_sample else 0, y.ndim))

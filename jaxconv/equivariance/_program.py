@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import eval_jaxpr
 
 from jaxconv.equivariance import _jaxpr
 
@@ -50,7 +51,7 @@ def traced(f: Callable[[Any], Any], x: Any, given: Any, precision: str = "highes
     by_path, tree = jax.tree_util.tree_flatten_with_path(out)
 
     def run(constants, inputs):
-        return jax.core.eval_jaxpr(closed.jaxpr, constants, *inputs)
+        return eval_jaxpr(closed.jaxpr, constants, *inputs)
 
     return Program(
         run,
