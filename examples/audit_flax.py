@@ -69,7 +69,9 @@ def main(*, size: int = 32, out: str | None = None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--out", default="runs/audit_flax")
     print(main(**vars(parser.parse_args())))
