@@ -50,3 +50,42 @@ def test_shift(tmp_path):
     assert metrics["max_pool_2_shift_1"] > 0.1
     assert metrics["invariance_stride_1"] < 1e-6 < metrics["invariance_stride_4"]
     assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_train_digits(tmp_path):
+    metrics = load("train_digits").main(epochs=1, out=tmp_path / "run", progress=False)
+    assert metrics["accuracy"] > 0.5  # one of twenty epochs; guessing gives 0.1
+    assert 0 <= metrics["survivors"] <= metrics["accuracy"] + 1
+    assert metrics["shift_errors"]["stem"] < 1e-5  # a convolution on a circle
+    assert metrics["shift_errors"]["pool"] > 1e-3  # a stride obeys only some shifts
+    run = pathlib.Path(metrics["run"])
+    for name in ("config.json", "metrics.jsonl", "params.safetensors"):
+        assert (run / name).exists()
+    assert len(list(run.glob("*.png"))) >= 6
+
+
+def test_train(tmp_path):
+    metrics = load("train").main(epochs=1, out=tmp_path / "run", progress=False, size=8)
+    assert metrics["accuracy"] > 0.2  # LeNet after one epoch of digits; guessing gives 0.1
+    assert metrics["images_per_second"] > 0
+
+
+def test_depthwise(tmp_path):
+    metrics = load("depthwise").main(epochs=1, widths=(4,), out=tmp_path)
+    assert metrics["difference_from_product"] < 1e-5
+    assert list(tmp_path.glob("*.png"))
+
+
+def test_locality_fails(tmp_path):
+    networks = ("conv, circular", "dense")
+    load("locality_fails").main(epochs=1, copies=1, networks=networks, out=tmp_path)
+    assert list(tmp_path.glob("*.png"))
+
+
+def test_audit_resnet(tmp_path):
+    load("audit_resnet").main(depth=20, size=16, out=str(tmp_path))
+
+
+@pytest.mark.peer("flax")
+def test_audit_flax(tmp_path):
+    load("audit_flax").main(size=16, out=str(tmp_path))
