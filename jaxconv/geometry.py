@@ -75,7 +75,7 @@ def named_padding(
 def transposed_size(
     size: int, window: int, stride: int = 1, dilation: int = 1, padding: tuple[int, int] = (0, 0)
 ) -> int:
-    """Smallest input size whose `output_size` is `size`: (n - 1)·s + d·(k - 1) + 1 - p_low - p_high.
+    """Smallest input whose `output_size` is `size`: (n - 1)·s + d·(k - 1) + 1 - p_low - p_high.
 
     Example:
         >>> transposed_size(16, 3, stride=2, padding=(1, 1))
