@@ -28,8 +28,8 @@ def test_what_is_dropped_together(make, options, drawn):
     block = tuple(slice(0, size) for size in drawn(x.shape))
     np.testing.assert_array_equal(y, np.broadcast_to(y[block], x.shape))
     for axis, size in enumerate(drawn(x.shape)):
-        if size > 1:
-            assert (np.take(y[block], 0, axis) != np.take(y[block], 1, axis)).any() or axis == 0
+        first = np.take(y[block], [0], axis)
+        assert (y[block] != first).any() == (size > 1), f"axis {axis}"
 
 
 @pytest.mark.parametrize(("make", "options", "drawn"), KINDS)
@@ -57,8 +57,8 @@ def test_infinities_are_dropped_too():
     assert set(np.unique(y)) == {0.0, np.inf}
 
 
-@pytest.mark.parametrize(("make", "options", "drawn"), KINDS)
-def test_keys_decide(make, options, drawn):
+@pytest.mark.parametrize(("make", "options"), [kind[:2] for kind in KINDS])
+def test_keys_decide(make, options):
     x, layer = jnp.ones((16, 3, 4, 6)), make(0.5, **options)
 
     def draw(key):
@@ -72,8 +72,8 @@ def test_keys_decide(make, options, drawn):
     assert_close(program(keys)[0], mapped, 0)
 
 
-@pytest.mark.parametrize(("make", "options", "drawn"), KINDS)
-def test_evaluation_is_the_identity(make, options, drawn, rng):
+@pytest.mark.parametrize(("make", "options"), [kind[:2] for kind in KINDS])
+def test_evaluation_is_the_identity(make, options, rng):
     x = jnp.asarray(rng.standard_normal((2, 3, 4, 5)), jnp.float32)
     layer = make(0.5, **options)
     assert layer.init(jax.random.key(0), x) == ({}, {})

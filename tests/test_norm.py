@@ -66,12 +66,10 @@ def test_evaluation_is_affine(rng):
         assert_close(trained, layer.apply(params, state, x[:1], train=True)[0])
 
 
-@pytest.mark.parametrize("count", [2, 7, 1025, 32_769, 32_896, 100_003])
 @pytest.mark.parametrize("channels", [3, 64])
+@pytest.mark.parametrize("count", [2, 7, 1025, 32_769, 32_896, 45_003])
 def test_statistics_of_many_values(rng, count, channels):
     """Sizes at which reductions of jaxlib 0.10.2 go wrong on CPU, and means far from zero."""
-    if count * channels > 3_000_000 and channels > 3:
-        count //= 4
     mean = np.array([0.0, 1e3, -1e4])[np.arange(channels) % 3]
     x = jnp.asarray(rng.standard_normal((count, channels)) + mean, jnp.float32)
     _, state = run(layers.batch_norm(average_decay=0.0), x, train=True)
