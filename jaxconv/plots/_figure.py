@@ -88,6 +88,11 @@ def class_names(classes: Sequence[str] | int) -> list[str]:
     return [str(name) for name in (range(classes) if isinstance(classes, int) else classes)]
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share as a percentage, with the space that units have."""
+    return f"{100 * share:.{digits}f} %"
+
+
 def check_images(where: str, images: np.ndarray) -> np.ndarray:
     """Refuses what is no batch of gray or color images."""
     images = np.asarray(images)

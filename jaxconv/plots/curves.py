@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from jaxconv.plots._figure import BLUE, FAINT, INK, ORANGE, new_figure, tidy
+from jaxconv.plots._figure import BLUE, FAINT, INK, ORANGE, new_figure, percent, tidy
 
 
 def curves(history: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]] = ()) -> Any:
@@ -38,9 +38,11 @@ def curves(history: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]] = 
     between = [record["step"] / per_epoch for record in steps]
 
     tidy(loss, "Loss", x="epoch", y="cross-entropy, log scale")
-    loss.plot(between, [record["loss"] for record in steps], color=FAINT, linewidth=0.7, alpha=0.7)
+    if between:
+        losses = [record["loss"] for record in steps]
+        loss.plot(between, losses, color=FAINT, linewidth=0.7, alpha=0.8, label="single steps")
     _pair(loss, epochs, history, "loss", 1.0)
-    loss.set_yscale("log")
+    _log_scale(loss)
 
     tidy(accuracy, "Accuracy", x="epoch", y="right predictions, %")
     _pair(accuracy, epochs, history, "accuracy", 100.0)
@@ -49,10 +51,22 @@ def curves(history: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]] = 
     tidy(rate, "Learning rate", x="epoch", y="learning rate")
     records = list(steps) or list(history)
     rate.plot(between or epochs, [record["learning_rate"] for record in records], color=INK)
-    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
+    rate.set_ylim(bottom=0)
     for axes in (loss, accuracy, rate):
         axes.set_xlim(left=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     return loss, accuracy, rate
+
+
+def _log_scale(axes: Any) -> None:
+    """A logarithmic axis whose ticks read 0.5, 1, 2 rather than powers of ten."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    ticks = [digit * 10.0**power for power in range(-8, 5) for digit in (1, 2, 3, 5, 7)]
+    ticks = [tick for tick in ticks if low <= tick <= high] or [low, high]
+    axes.set_yticks(ticks[:: -(-len(ticks) // 8)])
+    axes.yaxis.set_major_formatter("{x:.3g}")
+    axes.set_yticks([], minor=True)
 
 
 def _pair(axes: Any, epochs: list[int], history: Sequence[dict], name: str, scale: float) -> None:
@@ -74,7 +88,7 @@ def _annotate_last(axes: Any, epochs: list[int], history: Sequence[dict]) -> Non
     if last is None:
         return
     axes.annotate(
-        f"{last:.2%} on the test set",
+        f"{percent(last, 2)} on the test set",
         (epochs[-1], 100 * last),
         xytext=(0, -26),
         textcoords="offset points",

@@ -15,6 +15,7 @@ from jaxconv.plots._figure import (
     colorbar,
     grid,
     new_figure,
+    percent,
     show,
     stretched,
 )
@@ -153,11 +154,12 @@ def mistakes(
     for number, place in zip(worst, axes, strict=True):
         show(place, images[number])
         truth, guess = names[labels[number]], names[predictions[number]]
-        share = f"{probabilities[number].max():.0%}".replace("%", " %")
+        share = percent(probabilities[number].max())
         if wrong[number]:
             bare(place, f"{truth} taken for {guess}\n{share}", color=ORANGE)
         else:
             bare(place, f"{truth}, right\n{share}", color=BLUE)
     count = f"{wrong.sum():,} of {len(labels):,} images are taken for another class"
-    figure.suptitle(f"Worst mistakes: {count}", fontsize=10, color=INK)
+    title = f"Worst mistakes: {count} (below: the probability of the prediction)"
+    figure.suptitle(title, fontsize=10, color=INK)
     return axes

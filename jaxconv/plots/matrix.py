@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxconv.plots._figure import INK, class_names, colorbar, new_figure, tidy
+from jaxconv.plots._figure import INK, class_names, colorbar, new_figure, percent, tidy
 
 MOST_WRITTEN = 20  # classes up to which the counts are written into the cells
 
@@ -42,7 +42,7 @@ def confusion(counts: Any, classes: Sequence[str] | int) -> Any:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     drawn = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
     right, total = int(np.trace(counts)), int(counts.sum())
-    share = f"{right / max(total, 1):.2%}".replace("%", " %")
+    share = percent(right / max(total, 1), 2)
     title = f"Confusion matrix: {right:,} of {total:,} right ({share})"
     tidy(axes, title, x="predicted class", y="true class")
     axes.grid(visible=False)

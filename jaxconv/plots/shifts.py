@@ -14,9 +14,12 @@ from jaxconv.plots._figure import (
     class_names,
     colorbar,
     new_figure,
+    percent,
     show,
     tidy,
 )
+
+MOST_WRITTEN = 144  # shifts up to which the numbers are written into the cells
 
 
 def prediction_under_shifts(
@@ -62,9 +65,14 @@ def prediction_under_shifts(
     drawn = _heat_map(heat, true, title, wrong=~right)
     colorbar(figure, drawn, heat, "probability of the true class")
     show(after, np.roll(image, worst, (0, 1)))
-    rows, columns = (_signed(int(at), size) for at, size in zip(worst, true.shape, strict=True))
-    place = f"worst shift: {rows:+d} rows, {columns:+d} columns"
-    _caption(after, place, names[guess], probabilities[worst][guess], right=guess == label)
+    place = _words(*(_signed(int(at), size) for at, size in zip(worst, true.shape, strict=True)))
+    _caption(
+        after,
+        f"at its worst shift: {place}",
+        names[guess],
+        probabilities[worst][guess],
+        right=guess == label,
+    )
     return before, heat, after
 
 
@@ -84,51 +92,76 @@ def accuracy_under_shifts(probabilities: Any, labels: Any) -> Any:
     Example:
         >>> axes = accuracy_under_shifts(np.full((4, 4, 3, 2), 0.5), [0, 0, 1])
         >>> axes.get_title(loc="left").splitlines()[0]
-        'Accuracy under circular shifts'
+        'Accuracy under circular shifts, 3 images'
     """
     predictions = np.asarray(probabilities).argmax(axis=-1)
     accuracy = (predictions == np.asarray(labels)).mean(axis=-1)
     survivors = (predictions == predictions[0, 0]).all(axis=(0, 1)).mean()
     figure = new_figure("accuracy_under_shifts", 5.6, 4.8)
     axes = figure.subplots()
-    share = f"{survivors:.1%}".replace("%", " %")
     title = (
-        f"Accuracy under circular shifts\n{predictions.shape[-1]:,} images; the prediction for "
-        f"{share} of them survives every shift"
+        f"Accuracy under circular shifts, {predictions.shape[-1]:,} images\n"
+        f"{percent(survivors, 1)} of the predictions survive every shift"
     )
-    drawn = _heat_map(axes, 100 * accuracy, title, top=100.0)
+    low, high = 100 * accuracy.min(), 100 * accuracy.max()
+    drawn = _heat_map(axes, 100 * accuracy, title, limits=(min(low, high - 1.0), high))
+    if accuracy.size <= MOST_WRITTEN:
+        _write_numbers(axes, 100 * accuracy)
     colorbar(figure, drawn, axes, "accuracy, %")
     return axes
 
 
-def _heat_map(axes: Any, values: Any, title: str, *, wrong: Any = None, top: float = 1.0) -> Any:
-    """A map over shifts with the shift zero in the middle."""
+def _heat_map(
+    axes: Any,
+    values: Any,
+    title: str,
+    *,
+    wrong: Any = None,
+    limits: tuple[float, float] = (0.0, 1.0),
+) -> Any:
+    """A map over shifts with the shift zero in the middle, in a white square."""
     rows, columns = values.shape
     middle = (rows // 2, columns // 2)
     extent = (-middle[1] - 0.5, columns - middle[1] - 0.5, rows - middle[0] - 0.5, -middle[0] - 0.5)
-    centered = np.roll(values, middle, (0, 1))
-    drawn = axes.imshow(
-        centered, cmap="viridis", vmin=0.0, vmax=top, extent=extent, interpolation="nearest"
-    )
+    style = {"cmap": "viridis", "vmin": limits[0], "vmax": limits[1], "interpolation": "nearest"}
+    drawn = axes.imshow(np.roll(values, middle, (0, 1)), extent=extent, **style)
     tidy(axes, title, x="shift to the right, pixels", y="shift down, pixels")
     axes.grid(visible=False)
-    axes.plot(0, 0, marker="s", markersize=7, fillstyle="none", color="white")
+    xs, ys = [-0.5, 0.5, 0.5, -0.5, -0.5], [-0.5, -0.5, 0.5, 0.5, -0.5]
+    axes.plot(xs, ys, color="white", linewidth=1.5)
     if wrong is not None and wrong.any():
         y, x = np.nonzero(np.roll(wrong, middle, (0, 1)))
-        size = min(6.0, 90.0 / max(rows, columns))
-        axes.plot(x - middle[1], y - middle[0], "x", color=ORANGE, markersize=size)
+        size = min(7.0, 110.0 / max(rows, columns))
+        for color, width in (("white", 2.6), ("black", 1.2)):  # legible on every color
+            style = {"color": color, "markersize": size, "markeredgewidth": width}
+            axes.plot(x - middle[1], y - middle[0], "x", **style)
     return drawn
+
+
+def _write_numbers(axes: Any, values: Any) -> None:
+    rows, columns = values.shape
+    middle = values.min() + 0.5 * max(values.max() - values.min(), 1.0)
+    for (row, column), value in np.ndenumerate(values):
+        place = _signed(column, columns), _signed(row, rows)
+        color = INK if value > middle else "white"
+        axes.text(*place, f"{value:.1f}", ha="center", va="center", fontsize=7, color=color)
 
 
 def _caption(axes: Any, place: str, guess: str, share: float, *, right: bool) -> None:
     bare(axes)
     axes.set_title(place, loc="left", fontsize=10, color=INK)
-    percent = f"{share:.0%}".replace("%", " %")
-    axes.set_xlabel(f'"{guess}", {percent}', fontsize=10, color=BLUE if right else ORANGE)
+    axes.set_xlabel(f'"{guess}", {percent(share)}', fontsize=10, color=BLUE if right else ORANGE)
 
 
 def _signed(shift: int, size: int) -> int:
-    return shift - size if shift > size // 2 else shift
+    """The same circular shift, by the shorter way."""
+    return shift - size if shift >= size - size // 2 else shift
+
+
+def _words(rows: int, columns: int) -> str:
+    vertical = f"{'down' if rows > 0 else 'up'} {abs(rows)}" if rows else ""
+    across = f"{'right' if columns > 0 else 'left'} {abs(columns)}" if columns else ""
+    return ", ".join(word for word in (vertical, across) if word) or "none"
 
 
 def _check_map(where: str, probabilities: Any, image: np.ndarray) -> np.ndarray:
