@@ -123,6 +123,24 @@ def test_large_windows_take_few_steps_and_equal_the_loops(dilation):
         assert 0 < steps < 12
 
 
+@pytest.mark.parametrize("window", [11, 43])
+def test_of_every_two_equal_maxima_the_first_has_the_gradient(window):
+    """One window is reduced by pairs, with odd ones out; two of 43 taps by doubling."""
+    first, second = np.triu_indices(window, 1)
+    x = np.zeros((first.size, window + 1, 1), np.float32)
+    x[range(first.size), first] = x[range(first.size), second] = 1
+
+    @quick_jit
+    def everything(x):
+        alone = jax.grad(lambda x: jnp.sum(ops.max_pool(x, window)))(x)
+        both = jax.vjp(lambda x: ops.max_pool(x, window, stride=1), x)[1]
+        return alone, both(jnp.asarray([1.0, 0.0]).reshape(1, 2, 1) * jnp.ones_like(x[:, :2]))[0]
+
+    for gradient in everything(x):
+        assert np.asarray(gradient).sum(axis=(1, 2)).tolist() == [1] * first.size
+        np.testing.assert_array_equal(np.argmax(gradient[..., 0], axis=1), first)
+
+
 def test_padding_never_wins():
     x = np.full((1, 3, 1), -np.inf, np.float32)
     pad = {"window": 3, "stride": 1, "padding": 1}
