@@ -6,6 +6,7 @@ params.safetensors  parameters and state
 *.png               pictures
 """
 
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -60,6 +61,22 @@ def create(folder: str | os.PathLike, config: dict[str, Any]) -> pathlib.Path:
     text = json.dumps(describe(config), indent=2, allow_nan=False) + "\n"
     _atomic.replace(chosen / "config.json", lambda path: _write(path, text))
     return chosen
+
+
+def fingerprint(*arrays: Any) -> str:
+    """One sha256 of the bytes, shapes and dtypes of arrays: which data a run has seen.
+
+    Example:
+        >>> fingerprint(np.zeros(2)) == fingerprint(np.zeros(2))
+        True
+        >>> fingerprint(np.zeros(2)) == fingerprint(np.zeros((2, 1)))
+        False
+    """
+    total = hashlib.sha256()
+    for array in map(np.ascontiguousarray, arrays):
+        total.update(f"{array.dtype.str} {array.shape} ".encode())
+        total.update(array.data)
+    return total.hexdigest()
 
 
 def describe(config: dict[str, Any]) -> dict[str, Any]:
