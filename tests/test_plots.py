@@ -47,7 +47,7 @@ def test_curves_hold_the_records(history):
     np.testing.assert_allclose(accuracy.get_lines()[0].get_ydata(), [20, 40, 60])
     np.testing.assert_allclose(accuracy.get_lines()[1].get_ydata(), [25, 50, 75])
     np.testing.assert_array_equal(rate.get_lines()[0].get_xydata(), [[0.5, 0.05], [1.5, 0.1]])
-    assert [text.get_text() for text in accuracy.texts] == ["75.00 % on the test set"]
+    assert accuracy.get_title(loc="left") == "Accuracy: 75.00 % on the test set"
     drawn(loss)
 
 
@@ -56,7 +56,7 @@ def test_curves_without_a_test_set(history):
         del record["test_loss"], record["test_accuracy"]
     loss, accuracy, rate = plots.curves(history)
     assert [line.get_label() for line in loss.get_lines()] == ["train"]
-    assert not accuracy.texts
+    assert accuracy.get_title(loc="left") == "Accuracy"
     np.testing.assert_array_equal(rate.get_lines()[0].get_xydata()[:, 0], [1, 2, 3])
     drawn(loss)
 
@@ -183,6 +183,23 @@ def test_a_shift_stands_at_its_own_place_on_the_map(rows, columns):
     assert (before.get_xlabel(), after.get_xlabel()) == ('"x", 90 %', '"y", 80 %')
     title = f'p("x") at each of {rows * columns} shifts: right at {rows * columns - 1}'
     assert heat.get_title(loc="left") == title
+    drawn(heat)
+
+
+def test_a_large_map_has_a_line_round_what_is_wrong():
+    wrong = np.zeros((16, 20), bool)
+    wrong[2:9, 3:15] = True
+    probabilities = np.stack([~wrong, wrong], axis=-1).astype(float)
+    _, heat, _ = plots.prediction_under_shifts(np.ones((16, 20, 1)), probabilities, 0, 2)
+    (line,) = heat.collections
+    corners = line.get_paths()[0].vertices
+    inside = np.roll(wrong, (8, 10), (0, 1))
+    for x, y in corners:  # every corner of the line lies half a pixel from right and from wrong
+        near = inside[
+            int(np.floor(y)) + 8 : int(np.ceil(y)) + 9, int(np.floor(x)) + 10 : int(np.ceil(x)) + 11
+        ]
+        assert near.any()
+        assert not near.all()
     drawn(heat)
 
 

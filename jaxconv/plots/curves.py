@@ -44,9 +44,10 @@ def curves(history: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]] = 
     _pair(loss, epochs, history, "loss", 1.0)
     _log_scale(loss)
 
-    tidy(accuracy, "Accuracy", x="epoch", y="right predictions, %")
+    last = history[-1].get("test_accuracy")
+    reached = "" if last is None else f": {percent(last, 2)} on the test set"
+    tidy(accuracy, f"Accuracy{reached}", x="epoch", y="right predictions, %")
     _pair(accuracy, epochs, history, "accuracy", 100.0)
-    _annotate_last(accuracy, epochs, history)
 
     tidy(rate, "Learning rate", x="epoch", y="learning rate")
     records = list(steps) or list(history)
@@ -81,19 +82,3 @@ def _pair(axes: Any, epochs: list[int], history: Sequence[dict], name: str, scal
         y = [scale * record[f"test_{name}"] for record in scored]
         axes.plot(x, y, color=ORANGE, label="test", **style)
     axes.legend(frameon=False, fontsize=8)
-
-
-def _annotate_last(axes: Any, epochs: list[int], history: Sequence[dict]) -> None:
-    last = history[-1].get("test_accuracy")
-    if last is None:
-        return
-    axes.annotate(
-        f"{percent(last, 2)} on the test set",
-        (epochs[-1], 100 * last),
-        xytext=(0, -26),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-        color=ORANGE,
-        arrowprops={"arrowstyle": "-", "color": ORANGE, "linewidth": 0.7},
-    )

@@ -52,7 +52,7 @@ def filters(kernel: Any, *, most: int = 64) -> Any:
     count = min(features, most)
     columns = min(count, 8 if count <= 32 else 16)
     rows = -(-count // columns)
-    figure = new_figure("filters", 0.85 * columns + 1.2, 0.85 * rows + 0.7)
+    figure = new_figure("filters", 0.85 * columns + 1.2, 0.85 * rows + 0.9)
     axes = grid(figure, count, columns=columns)
     limit = np.abs(kernel.mean(axis=2)).max() or 1.0
     drawn = None

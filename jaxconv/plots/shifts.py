@@ -27,7 +27,8 @@ def prediction_under_shifts(
 ) -> Any:
     """Draws an image, p(true class) at every circular shift of it, and its worst shift.
 
-    A cross marks every shift at which the prediction is another class than the true one.
+    Where the prediction is another class than the true one stands a cross; on a large map, a white
+    line runs round it instead.
 
     Args:
         image: (H, W, 1 or 3).
@@ -130,12 +131,19 @@ def _heat_map(
     xs, ys = [-0.5, 0.5, 0.5, -0.5, -0.5], [-0.5, -0.5, 0.5, 0.5, -0.5]
     axes.plot(xs, ys, color="white", linewidth=1.5)
     if wrong is not None and wrong.any():
-        y, x = np.nonzero(np.roll(wrong, middle, (0, 1)))
-        size = min(7.0, 110.0 / max(rows, columns))
-        for color, width in (("white", 2.6), ("black", 1.2)):  # legible on every color
-            style = {"color": color, "markersize": size, "markeredgewidth": width}
-            axes.plot(x - middle[1], y - middle[0], "x", **style)
+        _mark(axes, np.roll(wrong, middle, (0, 1)), middle)
     return drawn
+
+
+def _mark(axes: Any, wrong: np.ndarray, middle: tuple[int, int]) -> None:
+    rows, columns = (np.arange(size) - at for size, at in zip(wrong.shape, middle, strict=True))
+    if wrong.size > MOST_WRITTEN and min(wrong.shape) > 1:
+        axes.contour(columns, rows, wrong.astype(float), [0.5], colors="white", linewidths=1.2)
+        return
+    y, x = np.nonzero(wrong)
+    for color, width in (("white", 2.6), ("black", 1.2)):  # legible on every color
+        style = {"color": color, "markersize": 7, "markeredgewidth": width}
+        axes.plot(columns[x], rows[y], "x", **style)
 
 
 def _write_numbers(axes: Any, values: Any) -> None:
