@@ -37,7 +37,7 @@ def curves(history: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]] = 
     per_epoch = history[-1]["step"] / epochs[-1]
     between = [record["step"] / per_epoch for record in steps]
 
-    tidy(loss, "Loss", x="epoch", y="cross-entropy, log scale")
+    tidy(loss, "Loss", x="epoch", y="loss")
     if between:
         losses = [record["loss"] for record in steps]
         loss.plot(between, losses, color=FAINT, linewidth=0.7, alpha=0.8, label="single steps")
@@ -60,8 +60,12 @@ def curves(history: Sequence[dict[str, Any]], steps: Sequence[dict[str, Any]] = 
 
 
 def _log_scale(axes: Any) -> None:
-    """A logarithmic axis whose ticks read 0.5, 1, 2 rather than powers of ten."""
+    """A logarithmic axis whose ticks read 0.5, 1, 2 rather than powers of ten, where it helps."""
+    low, high = axes.dataLim.intervaly
+    if not 0 < 3 * low < high:
+        return
     axes.set_yscale("log")
+    axes.set_ylabel("loss, log scale")
     low, high = axes.get_ylim()
     ticks = [digit * 10.0**power for power in range(-8, 5) for digit in (1, 2, 3, 5, 7)]
     ticks = [tick for tick in ticks if low <= tick <= high] or [low, high]

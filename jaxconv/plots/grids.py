@@ -149,16 +149,17 @@ def mistakes(
     worst = np.lexsort((np.where(wrong, -probabilities.max(axis=-1), true), ~wrong))[:most]
     columns = min(len(worst), 8)
     rows = -(-len(worst) // columns)
-    figure = new_figure("mistakes", 1.25 * columns + 0.4, 1.6 * rows + 0.6)
+    long = max(map(len, names)) > 3
+    width = max(1.25, 0.07 * (10 + max(map(len, names))))  # wide enough for "taken for ..."
+    figure = new_figure("mistakes", width * columns + 0.4, 1.75 * rows + 0.6)
     axes = grid(figure, len(worst), columns=columns)
     for number, place in zip(worst, axes, strict=True):
         show(place, images[number])
         truth, guess = names[labels[number]], names[predictions[number]]
+        link = "\ntaken for " if long else " taken for "
+        words = truth + link + guess if wrong[number] else f"{truth}, right"
         share = percent(probabilities[number].max())
-        if wrong[number]:
-            bare(place, f"{truth} taken for {guess}\n{share}", color=ORANGE)
-        else:
-            bare(place, f"{truth}, right\n{share}", color=BLUE)
+        bare(place, f"{words}\n{share}", color=ORANGE if wrong[number] else BLUE)
     count = f"{wrong.sum():,} of {len(labels):,} images are taken for another class"
     title = f"Worst mistakes: {count} (below: the probability of the prediction)"
     figure.suptitle(title, fontsize=10, color=INK)
