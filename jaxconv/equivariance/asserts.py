@@ -70,7 +70,7 @@ def assert_shift_equivariant(
         ValueError: when there is nothing to compare.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
         >>> assert_shift_equivariant(jnp.tanh, x)
     """
@@ -129,6 +129,7 @@ def assert_shift_invariant(
         ValueError: when there is nothing to compare.
 
     Example:
+        >>> import jax, jax.numpy as jnp
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
         >>> assert_shift_invariant(lambda x: x.mean((1, 2)), x)
     """
@@ -185,7 +186,7 @@ def assert_equivariant(
         ValueError: when there is nothing to compare.
 
     Example:
-        >>> import jax.numpy as jnp
+        >>> import jax, jax.numpy as jnp
         >>> from jaxconv.equivariance import flip
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
         >>> assert_equivariant(jnp.abs, x, flip())
