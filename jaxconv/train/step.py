@@ -69,7 +69,7 @@ def init_train_state(
     Example:
         >>> double = Layer(
         ...     lambda key, x: ({"scale": jnp.ones(x.shape[-1])}, {}),
-        ...     lambda params, state, x, *, train=False, key=None: (x * params["scale"][None], state),
+        ...     lambda params, state, x, **mode: (x * params["scale"][None], state),
         ...     "scale",
         ... )
         >>> start = init_train_state(double, optax.sgd(0.1), jax.random.key(0), jnp.ones((1, 4, 3)))
@@ -123,7 +123,7 @@ def make_train_step(
     Example:
         >>> scale = Layer(
         ...     lambda key, x: ({"scale": jnp.ones(x.shape[-1])}, {}),
-        ...     lambda params, state, x, *, train=False, key=None: (x * params["scale"][None], state),
+        ...     lambda params, state, x, **mode: (x * params["scale"][None], state),
         ...     "scale",
         ... )
         >>> step = make_train_step(
