@@ -65,9 +65,8 @@ def test_train_digits(tmp_path):
 
 
 def test_train(tmp_path):
-    metrics = load("train").main(epochs=1, out=tmp_path / "run", progress=False, size=8)
+    metrics = load("train").main(epochs=1, out=tmp_path / "run", progress=False)
     assert metrics["accuracy"] > 0.2  # LeNet after one epoch of digits; guessing gives 0.1
-    assert metrics["images_per_second"] > 0
 
 
 def test_depthwise(tmp_path):
@@ -82,10 +81,12 @@ def test_locality_fails(tmp_path):
     assert list(tmp_path.glob("*.png"))
 
 
+@pytest.mark.slow  # two audits of a 20-layer network: minutes of compilation on two cores
 def test_audit_resnet(tmp_path):
     load("audit_resnet").main(depth=20, size=16, out=str(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.peer("flax")
 def test_audit_flax(tmp_path):
     load("audit_flax").main(size=16, out=str(tmp_path))
