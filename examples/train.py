@@ -123,7 +123,7 @@ def draw_shifts(
 def main(
     *,
     model: str = "lenet",
-    data_name: str = "digits",
+    data_name: str = "mnist",
     data_dir: str | None = None,
     epochs: int = 3,
     batch_size: int = 64,
@@ -185,7 +185,7 @@ def arguments() -> dict[str, Any]:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", choices=MODELS, default="lenet")
-    parser.add_argument("--data", dest="data_name", choices=DATA, default="digits")
+    parser.add_argument("--data", dest="data_name", choices=DATA, default="mnist")
     parser.add_argument("--data-dir", help="where its files are")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--batch", dest="batch_size", type=int, default=64, help="images a step")
