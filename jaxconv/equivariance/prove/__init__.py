@@ -1,5 +1,6 @@
 """Shift laws of any function, proved from its jaxpr."""
 
+from jaxconv.equivariance.prove._fixes import Fix as Fix
 from jaxconv.equivariance.prove._laws import Law as Law
 from jaxconv.equivariance.prove._limits import Limit as Limit
 from jaxconv.equivariance.prove._proof import Proof as Proof

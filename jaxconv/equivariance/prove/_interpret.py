@@ -10,8 +10,9 @@ from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove import rules as rules
 from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value
 from jaxconv.equivariance.prove._hash import name_of
+from jaxconv.equivariance.prove._labels import assemble, periods_of, shifts_of
 from jaxconv.equivariance.prove._operands import opaque
-from jaxconv.equivariance.prove._table import RULES, Call, Context
+from jaxconv.equivariance.prove._table import RULES, Call, Context, Repair
 
 BORDERED = {"conv_general_dilated", "reduce_window_sum", "reduce_window_max", "reduce_window_min"}
 """Equations whose padding wraps around in periodic mode, on constants too (pooling counts)."""
@@ -49,11 +50,32 @@ class Interpreter:
         values = dict(zip(map(id, program.inputs), operands, strict=True))
         read = lambda v: values[id(v)] if id(v) in values else Known(v.constant)
         for equation in program.equations:
-            outputs = self._equation(equation, [read(value) for value in equation.inputs])
+            arguments = [read(value) for value in equation.inputs]
+            repair = self.context.repair
+            if repair is None or id(equation) not in repair.equations:
+                outputs = self._equation(equation, arguments)
+            else:
+                outputs = self._repaired(repair, equation, arguments)
             for slot, value in zip(equation.outputs, outputs, strict=True):
                 assert slot.shape == tuple(value.shape), (equation, slot.shape, value.shape)
                 values[id(slot)] = value
         return [read(value) for value in program.outputs]
+
+    def _repaired(
+        self, repair: Repair, equation: _jaxpr.Equation, operands: list[Value]
+    ) -> list[Value]:
+        """The equation with circular borders, or on the input as it is after a shift."""
+        if repair.shifts:
+            pairs = zip(operands, equation.inputs, strict=True)
+            operands = [
+                v if id(slot) in repair.inner else _ahead(v, repair.shifts) for v, slot in pairs
+            ]
+        before = self.context.periodic
+        self.context.periodic = before or repair.circular
+        try:
+            return self._equation(equation, operands)
+        finally:
+            self.context.periodic = before
 
     def _equation(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
         control = equation.primitive in CONTROL
@@ -107,6 +129,20 @@ class Interpreter:
         with jax.ensure_compile_time_eval():
             out = bind(*values)
         return [Known(o) for o in (out if isinstance(out, (list, tuple)) else [out])]
+
+
+def _ahead(value: Value, shifts: tuple[int, ...]) -> Value:
+    """The value for the input shifted by `shifts`."""
+    if isinstance(value, Known):
+        return value
+    rank = len(shifts)
+
+    def move(code: np.ndarray) -> np.ndarray:
+        amounts = np.array(shifts).reshape((rank,) + (1,) * (code.ndim - 1))
+        return assemble(code[:2], shifts_of(code) - amounts, periods_of(code))
+
+    terms = None if value.terms is None else move(value.terms)
+    return Labels(value.shape, value.states, move(value.code), terms)
 
 
 def _copied(value: Value, operands: list[Value]) -> Value:

@@ -142,20 +142,45 @@ def _stabilized(code: np.ndarray, periods: np.ndarray, zero: np.ndarray | None) 
     """The finest period per row: the least p under which the multiset does not change."""
     periods = periods.copy()
     origin = np.zeros_like(periods)
-    base = _multiset_names(code, origin, zero)
+    base = None
     for axis in range(len(periods)):
         for period in np.unique(periods[axis]):
             rows = np.flatnonzero(periods[axis] == period)
+            steps, sure = _steps(code[:, rows], axis, int(period), zero, rows)
+            present = set(np.unique(steps).tolist())
             for p in divisors(int(period))[:-1]:
-                if not rows.size:
-                    break
-                anchor = origin[:, rows].copy()
+                if p not in present and sure.all():
+                    continue
+                likely = (steps == p).any(-1) | ~sure
+                some = rows[likely]
+                if not some.size:
+                    continue
+                base = _multiset_names(code, origin, zero) if base is None else base
+                anchor = origin[:, some].copy()
                 anchor[axis] = p
-                part = None if zero is None else zero[rows]
-                same = (_multiset_names(code[:, rows], anchor, part) == base[:, rows]).all(0)
-                periods[axis, rows[same]] = p
-                rows = rows[~same]
+                part = None if zero is None else zero[some]
+                same = (_multiset_names(code[:, some], anchor, part) == base[:, some]).all(0)
+                periods[axis, some[same]] = p
+                left = np.ones(len(rows), bool)
+                left[np.flatnonzero(likely)[same]] = False
+                rows, steps, sure = rows[left], steps[left], sure[left]
     return periods
+
+
+def _steps(
+    code: np.ndarray, axis: int, period: int, zero: np.ndarray | None, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """By how much x must shift to bring each member to where the first one is; who must come.
+
+    A shift that leaves a multiset as it is brings some member to the place of any other, so only
+    these shifts need be tried where a member has the full period.
+    """
+    full = periods_of(code)[axis] == period
+    if zero is not None:
+        full &= ~zero[rows]
+    shifts = shifts_of(code)[axis]
+    first = np.take_along_axis(shifts, full.argmax(-1)[:, None], -1)
+    return np.where(full, (shifts - first) % period, -1), full.any(-1)
 
 
 def _canonical_anchor(code: np.ndarray, periods: np.ndarray, zero: np.ndarray | None) -> np.ndarray:

@@ -1,23 +1,22 @@
-"""What limits a law: every equation whose output obeys less than its inputs did.
+"""What limits a law: every equation after which less holds than before.
 
-Blame is a fact of the data flow. An equation is charged when the lattice of its output is coarser
-than the least common multiple of its inputs', and the charge is dropped where a later value
-recovers, so that the slices inside a circular padding or a roll are never blamed. Strides (the
-lattice of the interior) and borders (the law of the whole) are charged separately.
+Blame is a fact of the data flow. An equation is charged with every shift that its inputs obeyed
+and its output does not, and a charge is dropped as far as a later value obeys these shifts again,
+so that the slices inside a circular padding or a roll are never blamed. What strides (and
+position-dependent constants) cost is read off the program with circular borders, where nothing
+else is in the way; what borders cost off the program as it is, less what strides cost there.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove._arrays import Labels
 from jaxconv.equivariance.prove._interpret import Step
-from jaxconv.equivariance.prove._laws import Law, laws_of
-from jaxconv.equivariance.prove.rules.elementwise import NAMES as ELEMENTWISE
-
-WINDOWED = ("conv_general_dilated", "reduce_window")
+from jaxconv.equivariance.prove._laws import Law
+from jaxconv.equivariance.prove._trail import Trail, follow, moves, start
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,15 @@ class Limit:
 
     Attributes:
         axis: of the input, in the order of `axes`.
-        level: "stride" where it costs lattice everywhere, "border" where it costs the border.
+        level: "stride" where it costs shifts everywhere (strides, position-dependent constants),
+            "border" where it costs the border.
         primitive: name of the operation in the jaxpr.
         layer: path of named scopes, "" outside of any.
         source: the user's line, or None.
         cause: in words, what about it.
         effect: in words, what it cost.
+        before: the finest shift that its inputs obey; N where they obey none.
+        after: the finest shift that its output obeys; N where it obeys none.
         order: position in the program.
     """
 
@@ -42,84 +44,36 @@ class Limit:
     source: _jaxpr.Source | None
     cause: str
     effect: str
+    before: int
+    after: int
     order: int = field(default=0, compare=False)
 
     def __str__(self) -> str:
-        place = f"{self.layer} ({self.primitive})" if self.layer else self.primitive
+        place = self.layer or spoken(self.primitive)
         return f"{self.cause} of {place}" + (f" at {self.source}" if self.source else "")
 
-
-class Trail(NamedTuple):
-    """Laws of a value, and what limits them, per shifted axis."""
-
-    laws: tuple[Law, ...]
-    limits: tuple[tuple[Limit, ...], ...]
+    def explains(self, lattice: int) -> bool:
+        """Whether a value that obeys multiples of `lattice` only is what it is because of this."""
+        return self.before % math.gcd(self.after, lattice) != 0
 
 
-@dataclass(frozen=True)
-class Row:
-    """One operation in the table of a proof."""
+SPOKEN = {
+    "conv_general_dilated": "conv",
+    "dot_general": "dot",
+    "reduce_window_max": "max_pool",
+    "reduce_window_min": "min_pool",
+    "reduce_window_sum": "sum_pool",
+    "reduce_sum": "sum",
+    "reduce_max": "max",
+    "reduce_min": "min",
+    "select_n": "where",
+}
+"""Primitives by the names that people call them by."""
 
-    primitive: str
-    layer: str
-    source: _jaxpr.Source | None
-    shape: tuple[int, ...]
-    laws: tuple[Law, ...]
-    changed: bool
 
-
-@dataclass
-class Recorder:
-    """Watches a run: gives every value its trail and collects the table."""
-
-    sizes: tuple[int, ...]
-    rows: list[Row] = field(default_factory=list)
-    steps: int = 0
-
-    def trail(self, value: Any) -> Trail:
-        """The trail of a value, computed where it has none."""
-        if isinstance(value, Labels) and value.trail is not None:
-            return value.trail
-        laws = laws_of(value, self.sizes, partial=False)
-        trail = Trail(laws, ((),) * len(self.sizes))
-        if isinstance(value, Labels):
-            value.trail = trail
-        return trail
-
-    def __call__(self, step: Step) -> None:
-        """Sets the trail of every output of a step."""
-        self.steps += 1
-        sources = [value for value in step.operands if isinstance(value, Labels)]
-        trails = [self.trail(value) for value in sources]
-        for value in step.outputs:
-            if not isinstance(value, Labels):
-                continue
-            if len(sources) == 1 and _inherits(step) and value.shape == sources[0].shape:
-                value.trail = trails[0]
-            else:
-                laws = laws_of(value, self.sizes, partial=False)
-                value.trail = Trail(laws, self._limits(step, trails, laws, value.shape))
-                changed = any(trail.laws != laws for trail in trails)
-                self.rows.append(_row(step, value.shape, laws, changed=changed))
-
-    def _limits(
-        self, step: Step, trails: Sequence[Trail], laws: tuple[Law, ...], shape: tuple[int, ...]
-    ) -> tuple[tuple[Limit, ...], ...]:
-        limits = []
-        for axis, size in enumerate(self.sizes):
-            law = laws[axis]
-            before = [trail.laws[axis] for trail in trails]
-            kept: dict[Limit, None] = {}
-            for trail in trails:
-                kept.update(
-                    (l, None) for l in trail.limits[axis] if _alive(l, trail.laws[axis], law, size)
-                )
-            charge = _charge(step, before, law, size, shape)
-            if charge is not None:
-                limit = Limit(axis, *charge[:1], *_place(step), *charge[1:], self.steps)
-                kept[limit] = None
-            limits.append(tuple(sorted(kept, key=lambda limit: limit.order)))
-        return tuple(limits)
+def spoken(primitive: str) -> str:
+    """The name of an operation in a report."""
+    return SPOKEN.get(primitive, primitive)
 
 
 def whole(law: Law, size: int) -> int:
@@ -132,35 +86,124 @@ def inside(law: Law, size: int) -> int:
     return abs(law.shift) if law.exact or law.kind == "interior" else size
 
 
-def _alive(limit: Limit, before: Law, after: Law, size: int) -> bool:
-    lattice = whole if limit.level == "border" else inside
-    then, now = lattice(before, size), lattice(after, size)
-    return now > 1 and now % then == 0
+@dataclass(frozen=True)
+class Seen:
+    """One step of a run, for the table: what it is, and the trails of what it read and made."""
+
+    order: int
+    equation: _jaxpr.Equation
+    slot: _jaxpr.Value
+    before: tuple[Trail, ...]
+    after: Trail
 
 
-def _charge(
-    step: Step, before: list[Law], law: Law, size: int, shape: tuple[int, ...]
-) -> tuple[str, str, str] | None:
-    """(level, cause, effect) when an equation costs something."""
-    then, now = math.lcm(*[inside(b, size) for b in before]), inside(law, size)
-    exact_then, exact_now = math.lcm(*[whole(b, size) for b in before]), whole(law, size)
-    cause = _cause(step)
-    if now > then:
-        left = f"lattice {then} to {now}" if now < size else "no shift left"
-        borders = "padding" in cause and law.kind not in ("invariant", "equivariant")
-        return "border" if borders and now == size else "stride", cause, left + _halo(law, shape)
-    if exact_now > exact_then:
-        return "border", cause, "exact only inside" + _halo(law, shape)
-    grown = sum(law.halo) > max([sum(b.halo) for b in before if b.kind == "interior"] or [0])
-    if law.kind == "interior" and "padding" in cause and grown:
-        return "border", cause, "padding again" + _halo(law, shape)
-    return None
+@dataclass
+class Recorder:
+    """Watches a run: gives every value its trail, charges equations, and collects the steps.
+
+    Attributes:
+        sizes: of the shifted axes.
+        level: what it charges, "stride" (in a run with circular borders) or "border".
+        strides: (step, axis) -> lattice that strides leave there, for a recorder of borders.
+        seen: the steps, in program order.
+        labels: how many labels the run made, which is what it cost.
+    """
+
+    sizes: tuple[int, ...]
+    level: str
+    strides: dict[tuple[int, int], int] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)
+    labels: int = 0
+    steps: int = 0
+
+    def trail(self, value: Any) -> Trail:
+        """The trail of a value, computed where it has none."""
+        if not isinstance(value, Labels):
+            return start(value, self.sizes)
+        if value.trail is None:
+            value.trail = start(value, self.sizes)
+        return value.trail
+
+    def __call__(self, step: Step) -> None:
+        """Sets the trail of every output of a step."""
+        self.steps += 1
+        sources = [value for value in step.operands if isinstance(value, Labels)]
+        trails = [self.trail(value) for value in sources]
+        for value, slot in zip(step.outputs, step.equation.outputs, strict=True):
+            if not isinstance(value, Labels):
+                continue
+            self.labels += value.code[0].size
+            trail = follow(value, sources, trails)
+            if trail is None:
+                trail = start(value, self.sizes)
+                trail.limits = self._limits(step, trails, trail)
+            value.trail = trail
+            self.seen.append(Seen(self.steps, step.equation, slot, tuple(trails), trail))
+
+    def _limits(
+        self, step: Step, trails: Sequence[Trail], made: Trail
+    ) -> tuple[tuple[Limit, ...], ...]:
+        limits = []
+        lattice = inside if self.level == "stride" else whole
+        for axis, size in enumerate(self.sizes):
+            now = lattice(made.laws[axis], size)
+            read = dict.fromkeys(limit for trail in trails for limit in trail.limits[axis])
+            kept = [limit for limit in read if limit.explains(now)]
+            before = [(trail.laws[axis], trail.extents[axis]) for trail in trails]
+            then = math.lcm(*[lattice(law, size) for law, _ in before])
+            charge = self._charge(step, before, made, axis, (then, now))
+            if charge is not None:
+                place = step.equation.primitive, "/".join(step.equation.scope), step.equation.source
+                kept.append(Limit(axis, self.level, *place, *charge, self.steps))
+            limits.append(tuple(sorted(kept, key=lambda limit: limit.order)))
+        return tuple(limits)
+
+    def _charge(
+        self, step: Step, before: list[tuple[Law, int]], made: Trail, axis: int, change: tuple
+    ) -> tuple[str, str, int, int] | None:
+        """(cause, effect, before, after) when an equation costs something."""
+        law, size, (then, now) = made.laws[axis], self.sizes[axis], change
+        cause, halo = _cause(step), _halo(law, made.extents[axis])
+        if self.level == "stride":
+            if then % now == 0:
+                return None
+            self.strides[self.steps, axis] = now
+            if now < size:
+                of = "" if then == 1 else f" of the multiples of {then}"
+                return cause, f"leaves multiples of {now}{of}", then, now
+            return cause, "no shift is left" + _indivisible(step, cause), then, now
+        if then % now and self.strides.get((self.steps, axis)) != now:
+            left = f"exact only inside{halo}" if halo else "no shift is left"
+            return cause, left, then, now
+        if "padding" not in cause:
+            return None
+        reach = [_pixels(b, extent) for b, extent in before if b.kind == "interior"]
+        if reach and law.kind == "interior" and _pixels(law, made.extents[axis]) > max(reach):
+            return cause, f"padding again{halo}", 1, size
+        if reach and law.kind == "unproved" and (self.steps, axis) not in self.strides:
+            return cause, "no shift is left: the halos meet", 1, size
+        return None
 
 
-def _halo(law: Law, shape: tuple[int, ...]) -> str:
-    if law.kind != "interior":
+def _pixels(law: Law, extent: int) -> float:
+    """Input pixels that the interior of a law leaves out."""
+    return sum(law.halo) * abs(law.shift / (law.roll or 1))
+
+
+def _halo(law: Law, extent: int) -> str:
+    return f", halo {law.halo} of {extent}" if law.kind == "interior" else ""
+
+
+def _indivisible(step: Step, cause: str) -> str:
+    """Why a stride leaves nothing: the size that it does not divide."""
+    params = step.equation.params
+    strides, sizes = params.get("window_strides") or params.get("strides"), step.operands[0].shape
+    if cause != "stride" or not strides:
         return ""
-    return f", halo {law.halo} of {shape[law.axis or 0]}"
+    numbers = params.get("dimension_numbers")
+    axes = numbers.lhs_spec[2:] if numbers is not None else range(len(sizes))
+    bad = [(s, sizes[axis]) for s, axis in zip(strides, axes, strict=True) if sizes[axis] % s]
+    return f": {bad[0][0]} does not divide {bad[0][1]}" if bad else ""
 
 
 def _cause(step: Step) -> str:
@@ -173,21 +216,10 @@ def _cause(step: Step) -> str:
     strides = params.get("window_strides") or params.get("strides") or ()
     if any(stride > 1 for stride in strides):
         return "stride"
-    if primitive.startswith(WINDOWED):
+    if primitive.startswith(("conv_general_dilated", "reduce_window")):
         return "window"
-    constants = sum(not isinstance(v, Labels) for v in step.operands)
-    return "position-dependent constant" if constants and len(step.operands) > 1 else "operation"
-
-
-def _place(step: Step) -> tuple[str, str, _jaxpr.Source | None]:
-    return step.equation.primitive, "/".join(step.equation.scope), step.equation.source
-
-
-def _inherits(step: Step) -> bool:
-    scalars = all(isinstance(value, Labels) or value.array.size == 1 for value in step.operands)
-    return scalars and step.equation.primitive in ELEMENTWISE
-
-
-def _row(step: Step, shape: tuple[int, ...], laws: tuple[Law, ...], *, changed: bool) -> Row:
-    primitive, layer, source = _place(step)
-    return Row(primitive, layer, source, shape, laws, changed)
+    still = [v for v in step.operands if not isinstance(v, Labels) or not moves(v)]
+    if not still or len(step.operands) < 2:
+        return "operation"
+    weights = any(isinstance(value, Labels) for value in still)
+    return "position-dependent weights" if weights else "position-dependent constant"

@@ -1,18 +1,23 @@
 """The result of a proof: laws of every output, what limits them, and what would repair them."""
 
 import functools
+import re
 from dataclasses import dataclass
 
 import jax
 
 from jaxconv.equivariance import _jaxpr
+from jaxconv.equivariance._receptive_field import ReceptiveField
 from jaxconv.equivariance.prove import _text
-from jaxconv.equivariance.prove._analysis import output_laws
+from jaxconv.equivariance.prove._fixes import Fix, cost, fixes
 from jaxconv.equivariance.prove._laws import Law
-from jaxconv.equivariance.prove._limits import Limit, Row
+from jaxconv.equivariance.prove._limits import Limit
 from jaxconv.equivariance.prove._program import Program
-from jaxconv.equivariance.prove._table import Context
+from jaxconv.equivariance.prove._rows import Row
 from jaxconv.equivariance.prove._verify import Check, verify
+
+MOST_LABELS = 3_000_000
+"""Labels that the repairs of a printed proof may cost: about a second."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +28,30 @@ class Output:
         path: of the leaf in the output's pytree, "" for a single array.
         shape: of the leaf.
         laws: one per shifted axis, in the order of `axes`.
-        limits: operations that limit them, in program order.
+        circular: the laws if all borders were circular: what strides alone leave.
+        strides: what strides and position-dependent constants cost, in program order.
+        borders: what borders cost, in program order.
+        fields: receptive field, total stride and padding per shifted axis; () for several inputs.
     """
 
     path: str
     shape: tuple[int, ...]
     laws: tuple[Law, ...]
-    limits: tuple[Limit, ...]
+    circular: tuple[Law, ...] = ()
+    strides: tuple[Limit, ...] = ()
+    borders: tuple[Limit, ...] = ()
+    fields: tuple[ReceptiveField, ...] = ()
 
     @property
     def name(self) -> str:
-        """The path, or "output"."""
-        return f"output{self.path}"
+        """The key of a lone dict of outputs, else "output" and the path."""
+        words = re.fullmatch(r"\['(\w+)'\]", self.path)
+        return words[1] if words else f"output{self.path}"
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Operations that limit the laws, in program order."""
+        return tuple(sorted(self.strides + self.borders, key=lambda limit: limit.order))
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,7 @@ class Proof:
         unmodelled: operations that no rule describes.
         rows: the table of operations, in program order.
         periodic: whether borders were taken to be circular.
+        labels: that the analysis made, which is what one more proof costs.
     """
 
     program: Program
@@ -67,6 +85,7 @@ class Proof:
     unmodelled: tuple[Gap, ...]
     rows: tuple[Row, ...]
     periodic: bool
+    labels: int = 0
 
     @property
     def theorem(self) -> str:
@@ -74,21 +93,36 @@ class Proof:
         return "\n".join(self._sentence(output) for output in self.outputs)
 
     def _sentence(self, output: Output) -> str:
-        text = _text.sentence(output.name, output.laws, self.program.axes, self.program.sizes)
+        axes, sizes = self.program.axes, self.program.sizes
+        text = _text.sentence(output.name, output.laws, axes, sizes)
         text = text[0].upper() + text[1:]
         if self.periodic:
             text += ", if all borders were circular"
         if output.limits:
             text += f"; the first obstruction is the {output.limits[0]}"
+        if any(law.exact for law in output.circular) and output.circular != output.laws:
+            other = _text.sentence("it", output.circular, axes, sizes)
+            text += f". With circular borders {other}"
         return text + "."
 
-    @functools.cached_property
+    @property
     def periodic_laws(self) -> tuple[tuple[Law, ...], ...]:
         """Laws of every output if positive padding wrapped around: what strides alone leave."""
-        if self.periodic:
-            return tuple(output.laws for output in self.outputs)
-        run = self.program.run(Context(self.program.sizes, periodic=True))
-        return tuple(output_laws(self.program, run, periodic=True)[0])
+        return tuple(output.circular for output in self.outputs)
+
+    @functools.cached_property
+    def fixes(self) -> tuple[Fix, ...]:
+        """Repairs of single operations that would buy something, the most helpful first.
+
+        Each is a proof of its own, so that a long program takes a while.
+        """
+        laws = [output.laws for output in self.outputs]
+        return fixes(self.program, self.rows, laws, self.periodic_laws, self._limits)
+
+    @property
+    def _limits(self) -> tuple[Limit, ...]:
+        found = dict.fromkeys(limit for output in self.outputs for limit in output.limits)
+        return tuple(found)
 
     def verify(self, key: jax.Array) -> list[Check]:
         """Confirms every claim on random numbers, and refutes or leaves undecided the rest.
@@ -97,7 +131,7 @@ class Proof:
             key: of the random input and, for generic weights, of the random weights.
 
         Returns:
-            One `Check` per output leaf and axis.
+            One `Check` for every claim, and one for every finer lattice that is not claimed.
         """
         if self.periodic:
             raise ValueError(
@@ -109,14 +143,40 @@ class Proof:
     def __str__(self) -> str:
         axes = self.program.axes
         lines = [self.theorem, ""]
-        for output, circular in zip(self.outputs, self.periodic_laws, strict=True):
-            for axis, law, other in zip(axes, output.laws, circular, strict=True):
-                lines.append(f"{output.name}, axis {axis}: {_text.describe(law)}")
-                if law != other:
-                    lines.append(f"  with circular borders: {_text.describe(other)}")
-        limits = [limit for output in self.outputs for limit in output.limits]
-        if limits:
-            lines += ["", "What limits it, in program order:", _text.limits(limits, axes)]
-        for gap in self.unmodelled:
-            lines.append(f"  not modelled: {gap.primitive} ({gap.reason}) at {gap.source}")
-        return "\n".join([*lines, "", _text.table(self.rows, axes)])
+        for output in self.outputs:
+            lines += self._laws(output)
+        strides = [limit for output in self.outputs for limit in output.strides]
+        borders = [limit for output in self.outputs for limit in output.borders]
+        if strides:
+            lines += ["", "What strides and positions cost:", _text.limits(strides, axes)]
+        if borders:
+            lines += ["", "What borders cost:", _text.limits(borders, axes)]
+        if self.unmodelled:
+            lines += ["", "Not modelled, so that only invariance survives them:"]
+            lines += [
+                f"  {gap.primitive} ({gap.reason}) at {gap.source}" for gap in self.unmodelled
+            ]
+        lines += ["", _text.table(self.rows, axes)]
+        return "\n".join([*lines, *self._repairs()]).rstrip()
+
+    def _laws(self, output: Output) -> list[str]:
+        lines = []
+        for number, (axis, law) in enumerate(zip(self.program.axes, output.laws, strict=True)):
+            lines.append(f"{output.name}, axis {axis}: {_text.describe(law)}")
+            if output.circular and law != output.circular[number]:
+                lines.append(f"  with circular borders: {_text.describe(output.circular[number])}")
+            if output.fields:
+                field = output.fields[number]
+                sees = f"{field.size} pixels, stride {field.stride}, padding {field.padding}"
+                lines.append(f"  receptive field: {sees if field.known else 'unknown'}")
+        return lines
+
+    def _repairs(self) -> list[str]:
+        if not self._limits:
+            return []
+        runs = cost(self.rows, self._limits)
+        if runs * self.labels > MOST_LABELS:
+            return ["", f"What single repairs would buy: {runs} more proofs; see .fixes."]
+        axes, sizes = self.program.axes, self.program.sizes
+        text = _text.fixes(self.fixes, axes, sizes) or "  none of them helps by itself"
+        return ["", "What single repairs would buy:", text]

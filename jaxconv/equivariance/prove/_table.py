@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,22 @@ class Call:
         return name_of(self.name, frozen(kept), str(self.dtypes[0]), *parts)
 
 
+class Repair(NamedTuple):
+    """Equations that are run otherwise than they are written.
+
+    Attributes:
+        equations: their identities.
+        inner: identities of the values that they make.
+        circular: whether their borders wrap around.
+        shifts: per shifted axis, how far the input that they see is ahead of the input.
+    """
+
+    equations: frozenset[int]
+    inner: frozenset[int]
+    circular: bool = False
+    shifts: tuple[int, ...] = ()
+
+
 @dataclass
 class Context:
     """What rules may know of the analysis.
@@ -49,6 +65,7 @@ class Context:
         sites: the candidates of every such choice, by order of appearance.
         choices: how many have appeared.
         notes: what a rule has to say of its output ("zero padding"), for the report.
+        repair: what is assumed of some equations to see what mending them would buy.
     """
 
     sizes: tuple[int, ...]
@@ -57,6 +74,7 @@ class Context:
     sites: dict[int, Labels] = field(default_factory=dict)
     choices: int = 0
     notes: set[str] = field(default_factory=set)
+    repair: Repair | None = None
 
     @property
     def rank(self) -> int:

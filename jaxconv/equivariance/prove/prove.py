@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxconv.equivariance.prove._analysis import output_laws
+from jaxconv.equivariance.prove._choices import choice_limits
 from jaxconv.equivariance.prove._laws import Law
 from jaxconv.equivariance.prove._limits import Limit, Recorder
 from jaxconv.equivariance.prove._program import Run, trace
 from jaxconv.equivariance.prove._proof import Gap, Output, Proof
+from jaxconv.equivariance.prove._rows import rows, walks_of
 from jaxconv.equivariance.prove._table import Context
 from jaxconv.equivariance.prove.rules.index import DEPENDS
 
@@ -54,15 +56,35 @@ def prove(
         Chaman and Dokmanic 2021, arXiv:2011.14214, section 3 (what subsampling does to shifts).
     """
     program = trace("prove", f, x, axes, params, weights)
-    recorder = Recorder(program.sizes)
-    run = program.run(Context(program.sizes, periodic=periodic), recorder)
+    wrapped = Recorder(program.sizes, "stride")
+    circular = program.run(Context(program.sizes, periodic=True), wrapped)
+    recorder, run = wrapped, circular
+    if not periodic:
+        recorder = Recorder(program.sizes, "border", wrapped.strides)
+        run = program.run(Context(program.sizes), recorder)
+    left, _ = output_laws(program, circular, periodic=True)
     laws, decided = output_laws(program, run, periodic=periodic)
+    walks = walks_of(program)
+    chosen = choice_limits(program, periodic=periodic) if decided else None
     outputs = [
-        Output(path, tuple(value.shape), row, _limits(recorder, value, row))
-        for path, value, row in zip(program.paths, run.outputs, laws, strict=True)
+        Output(
+            path,
+            run.outputs[number].shape,
+            laws[number],
+            left[number],
+            chosen[number] if chosen else _limits(wrapped, circular.outputs[number], left[number]),
+            () if periodic or chosen else _limits(recorder, run.outputs[number], laws[number]),
+            tuple(walk.field(program.program.outputs[number]) for walk in walks),
+        )
+        for number, path in enumerate(program.paths)
     ]
     return Proof(
-        program, tuple(outputs), _gaps(run, decided=decided), tuple(recorder.rows), periodic
+        program,
+        tuple(outputs),
+        _gaps(run, decided=decided),
+        rows(recorder.seen, wrapped.seen, walks),
+        periodic,
+        recorder.labels,
     )
 
 
