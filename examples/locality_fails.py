@@ -158,6 +158,7 @@ def draw(path: Path, dataset: Dataset, accuracies: dict, answers: dict[str, np.n
     axes.set_xticks(places, names, fontsize=8)
     axes.set_ylabel("test accuracy (%)")
     axes.set_ylim(0, 135)
+    axes.set_yticks(range(0, 101, 20))
     axes.legend(ncols=2, fontsize=8, loc="upper right")
     axes.spines[["top", "right"]].set_visible(False)
     below.suptitle("Where is the digit? Each answer for one digit in every place", fontsize=11)

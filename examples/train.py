@@ -1,6 +1,7 @@
 """Trains any model of the library on any data set it loads.
 
     python examples/train.py --model lenet --data mnist --data-dir ~/mnist --epochs 3
+    python examples/train.py --model resnet20 --data cifar10 --download --epochs 20
     python examples/train.py --model resnet20 --data folder --data-dir ~/photos --limit 5000
 
 The learning rate warms up in a line and falls along a cosine; kernels decay, biases and scales do
@@ -32,12 +33,12 @@ MODELS: dict[str, Callable[[int], jc.Layer]] = {
     "convnext": functools.partial(jc.models.convnext, "tiny"),
 }
 DATA: dict[str, Callable[..., data.Dataset]] = {
-    "digits": lambda data_dir: data.digits(),
+    "digits": lambda data_dir, download: data.digits(),
     "mnist": data.mnist,
     "fashion_mnist": data.fashion_mnist,
     "cifar10": data.cifar10,
     "cifar100": data.cifar100,
-    "folder": data.image_folder,
+    "folder": lambda data_dir, download: data.image_folder(data_dir),
 }
 LOSS = optax.softmax_cross_entropy_with_integer_labels
 
@@ -52,9 +53,16 @@ def pick(argument: str, name: str, choices: dict[str, Any]) -> Any:
     return choices[name]
 
 
-def load(name: str, data_dir: str | None, limit: int | None, seed: int) -> data.Dataset:
+def load(
+    name: str, data_dir: str | None, limit: int | None, seed: int, *, download: bool
+) -> data.Dataset:
     """A data set, or at most `limit` images of each split, drawn at random."""
-    dataset = pick("data", name, DATA)(data_dir)
+    if name == "folder" and data_dir is None:
+        raise ValueError(
+            "train: a folder of images has no place of its own; expected a folder with train/ and "
+            "test/. Got data_dir=None. Pass --data-dir FOLDER."
+        )
+    dataset = pick("data", name, DATA)(data_dir, download=download)
     if limit is None:
         return dataset
     first = data.order(seed, 0, len(dataset.train_labels))[:limit]
@@ -125,6 +133,7 @@ def main(
     model: str = "lenet",
     data_name: str = "mnist",
     data_dir: str | None = None,
+    download: bool = False,
     epochs: int = 3,
     batch_size: int = 64,
     learning_rate: float = 0.003,
@@ -139,7 +148,7 @@ def main(
     """Trains, evaluates, draws; returns what it measured."""
     config = dict(locals())
     make = pick("model", model, MODELS)
-    dataset = load(data_name, data_dir, limit, seed)
+    dataset = load(data_name, data_dir, limit, seed, download=download)
     config["data_sha256"] = run_folder.fingerprint(*dataset[:4])
     run = run_folder.create(out or Path("runs") / f"{data_name}-{model}", config)
     mean, deviation = data.channel_statistics(dataset.train_images)
@@ -186,18 +195,24 @@ def arguments() -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", choices=MODELS, default="lenet")
     parser.add_argument("--data", dest="data_name", choices=DATA, default="mnist")
-    parser.add_argument("--data-dir", help="where its files are")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--batch", dest="batch_size", type=int, default=64, help="images a step")
-    parser.add_argument("--lr", dest="learning_rate", type=float, default=0.003)
-    parser.add_argument("--weight-decay", type=float, default=0.01)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data-dir", help="where its files are; ~/.cache/jaxconv unless given")
+    parser.add_argument("--download", action="store_true", help="fetch files that are missing")
+    parser.add_argument("--epochs", type=int, default=3, help="default 3")
+    parser.add_argument(
+        "--batch", dest="batch_size", type=int, default=64, help="images a step; default 64"
+    )
+    parser.add_argument("--lr", dest="learning_rate", type=float, default=0.003, help="its peak")
+    parser.add_argument("--weight-decay", type=float, default=0.01, help="of kernels; default 0.01")
+    parser.add_argument("--seed", type=int, default=0, help="decides every bit of the run")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
-    parser.add_argument("--limit", type=int, help="most images of a split")
+    parser.add_argument("--limit", type=int, help="most images of a split; all unless given")
     parser.add_argument("--shift-images", type=int, default=16, help="images to shift; 0 for none")
     parser.add_argument("--out", help="folder of the run; runs/<data>-<model> unless given")
     return vars(parser.parse_args())
 
 
 if __name__ == "__main__":
-    main(**arguments())
+    try:
+        main(**arguments())
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:  # they say what to do
+        raise SystemExit("\n".join([str(error), *getattr(error, "__notes__", [])])) from None

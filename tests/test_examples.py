@@ -1,10 +1,15 @@
 """Every example runs, small, and the numbers that it returns say what its story says."""
 
 import importlib.util
+import json
 import pathlib
+import subprocess
+import sys
 
 import jax
+import numpy as np
 import pytest
+from PIL import Image
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
 
@@ -69,15 +74,59 @@ def test_train_says_where_a_network_does_not_fit(tmp_path):
         load("train").main(data_name="digits", epochs=1, out=tmp_path / "run", progress=False)
 
 
+def test_train_on_a_folder_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 12), ("test", 3)):
+        for label, name in enumerate(("dark", "light")):
+            folder = tmp_path / "images" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(120 * label, 120 * label + 130, (28, 28, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    metrics = load("train").main(
+        data_name="folder", data_dir=str(tmp_path / "images"), epochs=4, batch_size=8, limit=20,
+        shift_images=0, out=tmp_path / "run", progress=False,
+    )  # fmt: skip
+    assert metrics["history"][-1]["loss"] < metrics["history"][0]["loss"]
+    run = pathlib.Path(metrics["run"])
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert (config["model"], config["limit"], len(config["data_sha256"])) == ("lenet", 20, 64)
+    assert {path.stem for path in run.glob("*.png")} == {
+        "curves", "confusion", "filters", "mistakes",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "lent"], "argument --model: invalid choice: 'lent' (choose from"),
+        (["--data", "folder"], "expected a folder with train/ and test/. Got data_dir=None."),
+        (["--data-dir", "nowhere"], "Pass download=True to fetch them."),
+    ],
+)
+def test_train_refuses_in_words(options, said):
+    command = [sys.executable, str(EXAMPLES / "train.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=EXAMPLES)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_depthwise(tmp_path):
     metrics = load("depthwise").main(epochs=1, widths=(4,), out=tmp_path)
     assert metrics["difference_from_product"] < 1e-5
+    for cost in ("parameters", "multiply_adds"):
+        assert 0 < metrics[f"{cost}: separable 4"] < metrics[f"{cost}: full 4"] / 2
     assert list(tmp_path.glob("*.png"))
 
 
 def test_locality_fails(tmp_path):
     networks = ("conv, circular", "dense")
-    load("locality_fails").main(epochs=1, copies=1, networks=networks, out=tmp_path)
+    metrics = load("locality_fails").main(epochs=1, copies=1, networks=networks, out=tmp_path)
+    assert metrics["change: conv, circular"] < 1e-5  # one answer for all places
+    assert metrics["where: conv, circular"] < 0.4  # so chance, 0.25 of 359 digits
+    assert metrics["change: dense"] > 0.1
+    assert metrics["where: dense"] > 0.4
     assert list(tmp_path.glob("*.png"))
 
 

@@ -43,8 +43,12 @@ class LeafError(NamedTuple):
 
     @property
     def worst(self) -> int:
-        """Row of the element with the largest eps_inf."""
-        return int(np.argmax(self.eps_inf))
+        """Row of the element with the largest eps_inf; the first one, of equals but for rounding.
+
+        Shifts that mirror each other often have one error in real numbers, and which of them is
+        larger in floating point may differ from run to run.
+        """
+        return int(np.argmax(self.eps_inf >= self.eps_inf.max() * (1 - 1e-4)))
 
     @property
     def law(self) -> str:
