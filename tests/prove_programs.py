@@ -162,3 +162,74 @@ PROGRAMS |= {
     "sort pairs": lambda x: jax.lax.sort((x, x * x), dimension=1, num_keys=1),
     "no rows": lambda x: (x[:, :0], jnp.concatenate([x[:, :0], x], 1), x[:, :0].sum(1) + x[:, 0]),
 }
+
+FILTER = _RNG.normal(size=(4, 1, 1)) + 1j * _RNG.normal(size=(4, 1, 1))
+SPECTRAL = _RNG.normal(size=(4, 4, 2, 3)) + 1j * _RNG.normal(size=(4, 4, 2, 3))
+LOW = (np.abs(np.fft.fftfreq(6)) < 0.2)[:, None]
+
+
+def spectrum(x, axis=1):
+    return jnp.fft.fft(x, axis=axis)
+
+
+def spectral_conv(x):
+    modes = jnp.fft.rfft2(x, axes=(1, 2))
+    return jnp.fft.irfft2(jnp.einsum("nhwc,hwcd->nhwd", modes, SPECTRAL), (4, 6), axes=(1, 2))
+
+
+def upsampled(x):
+    """Ideal interpolation of rows from 4 to 8: zeros between the halves of the spectrum."""
+    s = jnp.fft.fft(x, axis=1)
+    s = jnp.concatenate([s[:, :2], jnp.zeros((2, 5, 6, 2), complex), s[:, 3:]], 1)
+    return 2 * jnp.fft.ifft(s, axis=1).real
+
+
+PROGRAMS |= {
+    "fft": lambda x: (spectrum(x), spectrum(x, 2), spectrum(x, 0), spectrum(x, 3)),
+    "fft of strided": lambda x: spectrum(x[:, ::2]),
+    "fft of flipped": lambda x: jnp.abs(spectrum(jnp.flip(x, 2) + 1.0, 2)),
+    "fft and back": lambda x: jnp.fft.ifft(spectrum(jnp.roll(x, 1, 1))).real,
+    "fft twice": lambda x: spectrum(spectrum(x)),
+    "fft2": lambda x: jnp.abs(jnp.fft.fft2(x, axes=(1, 2))),
+    "rfft2": lambda x: jnp.fft.rfft2(x, axes=(1, 2)),
+    "spectral filter": lambda x: jnp.fft.irfft(
+        jnp.fft.rfft(x, axis=2) * jnp.asarray(FILTER)[None, None, :, 0], 6, axis=2
+    ),
+    "spectral conv": spectral_conv,
+    "ideal low pass": lambda x: (
+        jnp.fft.ifft(spectrum(x, 2) * LOW.astype(complex)[None, None], axis=2).real
+    ),
+    "low pass by select": lambda x: (
+        jnp.fft.ifft(jnp.where(LOW[None], spectrum(x, 2), 0.0), axis=2).real
+    ),
+    "ideal upsampling": upsampled,
+    "ideal downsampling": lambda x: jnp.fft.ifft(
+        jnp.concatenate([spectrum(x, 2)[:, :, :2], spectrum(x, 2)[:, :, -1:]], 2), axis=2
+    ),
+    "shifted spectrum": lambda x: jnp.fft.fftshift(jnp.fft.fft2(x, axes=(1, 2)), axes=(1, 2)),
+    "power spectrum": lambda x: (spectrum(x) * jnp.conj(spectrum(x)), jnp.abs(spectrum(x)) ** 2),
+    "bispectrum": lambda x: spectrum(x)[:, 1] * spectrum(x)[:, 2] / spectrum(x)[:, 3],
+    "sum of spectra": lambda x: (spectrum(x) - 2 * spectrum(jnp.tanh(x)), -spectrum(x) + 1),
+    "mix of frequencies": lambda x: (spectrum(x).sum(1), spectrum(x, 2).sum((1, 2))),
+    "square and back": lambda x: jnp.fft.ifft(spectrum(x) ** 2, axis=1).real,
+    "half of a spectrum of one": lambda x: jnp.fft.irfft(spectrum(x)[:, 1:2], 2, axis=1),
+    "inverse real of rows only": lambda x: jnp.fft.irfft(jnp.fft.rfft2(x, axes=(1, 2)), axis=1),
+    "transform of channels and rows": lambda x: jnp.fft.fftn(x, axes=(1, 3)),
+    "padded spectrum": lambda x: jnp.fft.fft(jnp.pad(spectrum(x), ((0, 0),) * 3 + ((1, 1),))),
+    "pool of pools": lambda x: window(window(x, jax.lax.max, -jnp.inf), jax.lax.max, -jnp.inf),
+    "sum of mean pool": lambda x: window(x, jax.lax.add, 0.0).sum((1, 2, 3)),
+    "max of rolled": lambda x: jnp.maximum(jnp.maximum(x, jnp.roll(x, 1, 1)), x).max((1, 3)),
+    "relu of pool": lambda x: jnp.minimum(jax.nn.relu(window(x, jax.lax.max, -jnp.inf)), 0.2),
+    "argsort and take": lambda x: jnp.take_along_axis(jnp.tanh(x), jnp.argsort(x, 1), 1),
+    "order of another": lambda x: jnp.take_along_axis(
+        x, jnp.argsort(jax.nn.relu(jnp.roll(x, 1, 2)), 2), 2
+    ),
+    "order of clipped": lambda x: jnp.take_along_axis(x, jnp.argsort(jax.nn.relu(x), 2), 2),
+    "order of channels": lambda x: jnp.take_along_axis(x, jnp.argsort(x, 3), 3),
+    "order along the other axis": lambda x: jnp.take_along_axis(x, jnp.argsort(x[:, :2], 1), 1),
+    "sort companions": lambda x: jax.lax.sort(
+        (jax.nn.relu(x), jax.nn.relu(x) * 2, x), dimension=1, num_keys=1
+    ),
+    "sort by two keys": lambda x: jax.lax.sort((x > 0, x), dimension=2, num_keys=2),
+    "pick the largest": lambda x: jnp.take_along_axis(x, jnp.argmax(x, 1, keepdims=True), 1),
+}

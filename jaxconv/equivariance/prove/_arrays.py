@@ -10,9 +10,10 @@ the activations:
 B to E is a projection of the vector, E to B the ordered tuple of its labels, R to E a repeat.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
@@ -68,14 +69,24 @@ class Labels:
         states: one of "E", "R", "B" per axis; axes of size 1 are always "R".
         code: (2 + 2D, *extent) with extent the size on E axes and 1 elsewhere.
         terms: (2 + 2D, *extent, m), when the value is the sum of m labelled terms.
-        charge: (D, *extent), when shifting x multiplies the value by a phase.
+        kind: what joins the terms: "sum", "max" or "min".
+        charge: (D, *extent), when shifting x multiplies the value by a phase (`_charges`).
+        sizes: N of every shifted axis, when there are charges.
+        order: the keys and the axis that the value is the argsort of.
+        token: stands for the values of this array, position by position.
+        determined: tokens of arrays that this one is a function of, position by position.
     """
 
     shape: tuple[int, ...]
     states: tuple[str, ...]
     code: np.ndarray
     terms: np.ndarray | None = None
+    kind: str = "sum"
     charge: np.ndarray | None = None
+    sizes: tuple[int, ...] | None = None
+    order: "tuple[Labels, int] | None" = None
+    token: int = field(default_factory=itertools.count().__next__)
+    determined: frozenset[int] = frozenset()
     trail: Any = field(default=None, repr=False)
 
     def __post_init__(self):
@@ -107,14 +118,15 @@ class Labels:
         """The same labels elsewhere: `move` acts on axes 1 and up, a trailing one may follow."""
         terms = None if self.terms is None else move(self.terms)
         charge = None if self.charge is None else move(self.charge)
-        return Labels(tuple(shape), tuple(states), move(self.code), terms, charge)
+        code = move(self.code)
+        return Labels(tuple(shape), tuple(states), code, terms, self.kind, charge, self.sizes)
 
     def through(self, *parts: Any) -> "Labels":
         """The labels of a linear map of the bundled axes that `parts` name."""
         salt = name_of(*parts)
         terms = None if self.terms is None else renamed(self.terms, salt, keep_zero=True)
         code = renamed(self.code, salt)
-        return Labels(self.shape, self.states, code, terms, self.charge)
+        return Labels(self.shape, self.states, code, terms, self.kind, self.charge, self.sizes)
 
     def applied(self, salt: np.ndarray) -> "Labels":
         """The labels of any function of the value that `salt` names."""
@@ -122,6 +134,33 @@ class Labels:
 
 
 Value = Known | Labels
+ANY = np.iinfo(np.int64).min
+"""Charge of an entry that is exactly zero: any phase will do."""
+
+
+def uncharged(labels: Labels) -> Labels:
+    """The same labels without phases: what a phase broke is no longer a symmetry."""
+    if labels.charge is None or labels.sizes is None:
+        return labels
+    rank, code = labels.rank, labels.code.copy()
+    for axis, size in enumerate(labels.sizes):
+        charge = np.where(labels.charge[axis] == ANY, 0, labels.charge[axis])
+        turns = size // np.gcd(size, charge)
+        code[2 + rank + axis] = np.lcm(code[2 + rank + axis].view(np.int64), turns).astype(U)
+    return Labels(labels.shape, labels.states, code)
+
+
+def plain(value: Value) -> Value:
+    """A value without phases."""
+    return uncharged(value) if isinstance(value, Labels) else value
+
+
+def charged_axes(labels: Labels) -> list[int]:
+    """Shifted axes along which any entry has a phase; τ is 0 there."""
+    if labels.charge is None:
+        return []
+    charge = np.where(labels.charge == ANY, 0, labels.charge)
+    return [axis for axis in range(labels.rank) if charge[axis].any()]
 
 
 def extent(shape: Sequence[int], states: Sequence[str]) -> tuple[int, ...]:
@@ -175,10 +214,18 @@ def bundled(labels: Labels, axis: int) -> Labels:
     states = (*labels.states[:axis], "B", *labels.states[axis + 1 :])
     rank = bundle_rank(labels.states, axis)
     if state == "R":
-        code = renamed(labels.code, name_of("repeat", rank, size))
-        return Labels(labels.shape, states, code)
-    code = combine(np.moveaxis(labels.code, axis + 1, -1), name_of("bundle", rank, size))
-    return Labels(labels.shape, states, np.expand_dims(code, axis + 1))
+        return replace(labels.through("repeat", rank, size), states=states, terms=None)
+    charge = labels.charge
+    if charge is not None and (np.take(charge, [0], axis + 1) != charge).any():
+        labels, charge = uncharged(labels), None
+    code = np.moveaxis(labels.code, axis + 1, -1)
+    if charge is not None:
+        code = combine(code, name_of("bundle", rank, size), fixed=charged_axes(labels))
+        charge = np.take(charge, [0], axis + 1)
+    else:
+        code = combine(code, name_of("bundle", rank, size))
+    code = np.expand_dims(code, axis + 1)
+    return Labels(labels.shape, states, code, charge=charge, sizes=labels.sizes)
 
 
 def all_bundled(labels: Labels) -> Labels:
@@ -193,6 +240,8 @@ def condensed(labels: Labels, axes: Sequence[int]) -> Labels:
     """Bundles E axes along which nothing moves and nothing repeats: no law is lost."""
     for axis in axes:
         if labels.states[axis] != "E":
+            continue
+        if labels.charge is not None and (labels.charge != 0).any():
             continue
         coordinates = labels.code[2:]
         if (np.take(coordinates, [0], axis + 1) != coordinates).any():

@@ -30,8 +30,13 @@ def _cond(
         states = common_states(values, shape)
         lifted = [lift(value, shape, states, interpreter.context.rank) for value in values]
         salt = name_of("cond", [labels.states for labels in lifted])
-        outputs.append(zipped(lifted, shape, states, salt))
+        chosen = zipped(lifted, shape, states, salt)
+        outputs.append(interpreter.hand_on(equation, _picked, values, chosen))
     return outputs
+
+
+def _picked(index: np.ndarray, *cases: np.ndarray) -> np.ndarray:
+    return cases[int(np.clip(index, 0, len(cases) - 1))]
 
 
 def _while(
@@ -67,7 +72,7 @@ def _scan(
     order = range(length)[::-1] if params["reverse"] else range(length)
     columns: list[list[Value]] = []
     for step in order:
-        inputs = [*consts, *carry, *[_row(value, step) for value in rows]]
+        inputs = [*consts, *carry, *[_row(interpreter, equation, v, step) for v in rows]]
         results = interpreter.run(body, inputs)
         carry = results[: params["num_carry"]]
         columns.append(results[params["num_carry"] :])
@@ -75,21 +80,28 @@ def _scan(
     outputs = list(carry)
     for position, slot in enumerate(equation.outputs[params["num_carry"] :]):
         column = [row[position] for row in columns]
-        outputs.append(_stack(column, slot.shape, interpreter.context.rank))
+        outputs.append(_stack(interpreter, equation, column, slot.shape))
     return outputs
 
 
-def _row(value: Value, step: int) -> Value:
+def _row(interpreter: Interpreter, equation: _jaxpr.Equation, value: Value, step: int) -> Value:
     if isinstance(value, Known):
         return Known(value.value[step])
     row = take(value, 0, np.array([step]))
-    return reshaped(row, row.shape[1:])
+    row = reshaped(row, row.shape[1:])
+    return interpreter.hand_on(equation, lambda rows: rows[step], [value], row)
 
 
-def _stack(column: list[Value], shape: tuple[int, ...], rank: int) -> Value:
+def _stack(
+    interpreter: Interpreter,
+    equation: _jaxpr.Equation,
+    column: list[Value],
+    shape: tuple[int, ...],
+) -> Value:
     if all(isinstance(value, Known) for value in column):
         return Known(np.stack([value.array for value in column]))  # type: ignore[union-attr]
-    return stacked(column, 0, shape, rank)
+    made = stacked(column, 0, shape, interpreter.context.rank)
+    return interpreter.hand_on(equation, lambda *rows: np.stack(rows), column, made)
 
 
 CONTROL.update(cond=_cond, scan=_scan)

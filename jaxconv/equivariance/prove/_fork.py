@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import Known, Labels, Value
+from jaxconv.equivariance.prove._arrays import Known, Labels, Value, uncharged
 from jaxconv.equivariance.prove._hash import divisors
 from jaxconv.equivariance.prove._labels import absolute, moved
 from jaxconv.equivariance.prove._laws import Law
@@ -109,6 +109,7 @@ def _leaf_rolls(before: Value, after: Value, axis: int, p: int) -> set[tuple[int
         return {STILL} if np.array_equal(before.array, after.array) else None
     if isinstance(before, Known) or isinstance(after, Known):
         return None
+    before, after = uncharged(before), uncharged(after)
     if before.states != after.states:
         return None
     left, right = moved(before.code, axis, p), absolute(after.code)

@@ -1,18 +1,21 @@
 """Runs a program on labels: constants are computed, unknown equations are opaque functions."""
 
+import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxconv.equivariance import _jaxpr
+from jaxconv.equivariance.prove import _number_windows as _number_windows
 from jaxconv.equivariance.prove import rules as rules
-from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value
+from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, plain
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import assemble, periods_of, shifts_of
+from jaxconv.equivariance.prove._numbers import computed
 from jaxconv.equivariance.prove._operands import opaque
-from jaxconv.equivariance.prove._table import RULES, Call, Context, Repair
+from jaxconv.equivariance.prove._table import CHARGED, RULES, Call, Context, Repair
 
 BORDERED = {"conv_general_dilated", "reduce_window_sum", "reduce_window_max", "reduce_window_min"}
 """Equations whose padding wraps around in periodic mode, on constants too (pooling counts)."""
@@ -27,6 +30,7 @@ class Step(NamedTuple):
         outputs: labels and constants that it made.
         notes: what its rule has to say ("zero padding").
         gap: why no rule describes it, or None.
+        inner: whether it only hands a value on between a loop or branch and its body.
     """
 
     equation: _jaxpr.Equation
@@ -34,6 +38,7 @@ class Step(NamedTuple):
     outputs: Sequence[Value]
     notes: frozenset[str]
     gap: str | None
+    inner: bool = False
 
 
 class Interpreter:
@@ -95,6 +100,19 @@ class Interpreter:
             self.observe(Step(equation, operands, outputs, notes, gap))
         return outputs
 
+    def hand_on(
+        self,
+        equation: _jaxpr.Equation,
+        bind: Callable[..., Any],
+        operands: Sequence[Value],
+        output: Value,
+    ) -> Value:
+        """Tells the observer of a value that control flow makes, which bind(*numbers) computes."""
+        if self.observe is not None:
+            made = equation._replace(bind=bind)
+            self.observe(Step(made, operands, [output], frozenset(), None, inner=True))
+        return output
+
     def _ruled(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
         if all(0 in slot.shape for slot in equation.outputs):
             return [Known(np.zeros(slot.shape, slot.dtype)) for slot in equation.outputs]
@@ -107,6 +125,8 @@ class Interpreter:
             [slot.dtype for slot in equation.outputs],
             equation.bind,
         )
+        if equation.primitive not in CHARGED:
+            operands = [plain(value) for value in operands]
         result = RULES[equation.primitive](self.context, call, *operands)
         outputs = result if isinstance(result, list) else [result]
         return [_copied(value, operands) for value in outputs]
@@ -123,36 +143,33 @@ class Interpreter:
 
     def _computed(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
         values = [value.value for value in operands]  # type: ignore[union-attr]
-        bind = equation.bind
         if self.context.periodic and equation.primitive in BORDERED:
-            values, bind = _wrapped(equation, values)
-        with jax.ensure_compile_time_eval():
-            out = bind(*values)
-        return [Known(o) for o in (out if isinstance(out, (list, tuple)) else [out])]
+            values, equation = _wrapped(equation, values)
+        return [Known(value) for value in computed(equation, values)]
 
 
 def _ahead(value: Value, shifts: tuple[int, ...]) -> Value:
     """The value for the input shifted by `shifts`."""
     if isinstance(value, Known):
         return value
-    rank = len(shifts)
+    rank, value = len(shifts), plain(value)
 
     def move(code: np.ndarray) -> np.ndarray:
         amounts = np.array(shifts).reshape((rank,) + (1,) * (code.ndim - 1))
         return assemble(code[:2], shifts_of(code) - amounts, periods_of(code))
 
     terms = None if value.terms is None else move(value.terms)
-    return Labels(value.shape, value.states, move(value.code), terms)
+    return Labels(value.shape, value.states, move(value.code), terms, value.kind)
 
 
 def _copied(value: Value, operands: list[Value]) -> Value:
     """A fresh object for an output that is an operand, so that each has its own history."""
     if isinstance(value, Labels) and any(value is operand for operand in operands):
-        return value.rearranged(value.shape, value.states, lambda a: a)
+        return dataclasses.replace(value, trail=None)
     return value
 
 
-def _wrapped(equation: _jaxpr.Equation, values: list[Any]) -> tuple[list[Any], Callable[..., Any]]:
+def _wrapped(equation: _jaxpr.Equation, values: list[Any]) -> tuple[list[Any], _jaxpr.Equation]:
     """The equation with circular padding."""
     params, x = equation.params, np.asarray(values[0])
     if equation.primitive == "conv_general_dilated":
@@ -160,13 +177,14 @@ def _wrapped(equation: _jaxpr.Equation, values: list[Any]) -> tuple[list[Any], C
     else:
         axes, base = range(x.ndim), params["base_dilation"]
     if any(d != 1 for d in base):
-        return values, equation.bind
+        return values, equation
     widths = [(0, 0)] * x.ndim
     for axis, (low, high) in zip(axes, params["padding"], strict=True):
         widths[axis] = (max(low, 0), max(high, 0))
     rest = tuple((min(low, 0), min(high, 0)) for low, high in params["padding"])
-    wide = jax.numpy.asarray(np.pad(x, widths, mode="wrap"))
-    return [wide, *values[1:]], lambda *a: equation.bind(*a, padding=rest)
+    wide = np.pad(x, widths, mode="wrap")
+    bind = functools.partial(equation.bind, padding=rest)
+    return [wide, *values[1:]], equation._replace(params={**params, "padding": rest}, bind=bind)
 
 
 CONTROL: dict[str, Callable[[Interpreter, _jaxpr.Equation, list[Value]], list[Value]]] = {}

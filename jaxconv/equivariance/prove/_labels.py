@@ -13,6 +13,8 @@ read off by comparing the labels before and after.
 A code array holds labels: uint64 of shape (2 + 2D, ...), rows κ (two lanes), τ (D), g (D).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxconv.equivariance.prove._hash import (
@@ -98,9 +100,13 @@ def _first_anchor(code: np.ndarray) -> np.ndarray:
     return np.take_along_axis(shifts_of(code), index, -1)[..., 0]
 
 
-def combine(code: np.ndarray, salt: np.ndarray) -> np.ndarray:
-    """Labels of op(v_1, ..., v_m), the operands along the last axis, in order."""
+def combine(code: np.ndarray, salt: np.ndarray, fixed: Sequence[int] = ()) -> np.ndarray:
+    """Labels of op(v_1, ..., v_m), the operands along the last axis, in order.
+
+    Along the group axes `fixed` the result is seen from the origin.
+    """
     anchor = _first_anchor(code)
+    anchor[list(fixed)] = 0
     weights = multipliers(code.shape[-1]).reshape((2,) + (1,) * (code.ndim - 2) + (-1,))
     total = (_relative(code, anchor) * weights).sum(-1, dtype=U)
     names = mix(total + spread(salt, total.ndim - 1))

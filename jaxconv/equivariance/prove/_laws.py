@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import Known, Labels, Value
+from jaxconv.equivariance.prove._arrays import Known, Labels, Value, uncharged
 from jaxconv.equivariance.prove._hash import divisors, mix
 from jaxconv.equivariance.prove._labels import absolute, moved, periods_of, shifts_of
 
@@ -13,6 +13,8 @@ SAMPLES = 64
 """Elements that a shift must map to elements before it is tried on all of them."""
 LARGEST_ROLL = 8
 """Output displacements that the search for an interior tries."""
+MOST_CANDIDATES = 3
+"""Input shifts that it tries for each of them."""
 LEAST_PARTIAL = 0.25
 """Share of elements that must move to an element for a partial law to be worth a line."""
 
@@ -56,7 +58,7 @@ def laws_of(value: Value, sizes: tuple[int, ...], *, partial: bool = True) -> tu
     """The finest law for each shifted axis of the input; partial ones only if asked for."""
     if isinstance(value, Known) or value.code.size == 0:
         return (INVARIANT,) * len(sizes)
-    table = _Table(value)
+    table = _Table(uncharged(value))
     return tuple(table.law(axis, size, partial=partial) for axis, size in enumerate(sizes))
 
 
@@ -135,16 +137,15 @@ class _Table:
                     break  # larger rolls move fewer rows
         return law
 
-    def _candidates(self, axis: int, d: int, q: int, size: int) -> set[int]:
-        """Input shifts that move the middle of the output by q along d."""
+    def _candidates(self, axis: int, d: int, q: int, size: int) -> list[int]:
+        """Input shifts that move most of the output's middle line by q along d."""
         code = np.moveaxis(self.labels.code, d + 1, 1)
         line = code[(slice(None), slice(None), *[n // 2 for n in code.shape[2:]])]
-        names, shifts = line[:2], shifts_of(line)[axis]
-        length, found = self.labels.shape[d], set()
-        for middle in {length // 2, length // 2 - 1, (length + q) // 2}:
-            if q <= middle < length and (names[:, middle] == names[:, middle - q]).all():
-                found.add(int((shifts[middle] - shifts[middle - q]) % size))
-        return found - {0}
+        same = (line[:2, q:] == line[:2, :-q]).all(0) & (periods_of(line)[axis, q:] > 1)
+        shifts = shifts_of(line)[axis]
+        found = ((shifts[q:] - shifts[:-q]) % size)[same]
+        values, counts = np.unique(found[found > 0], return_counts=True)
+        return [int(p) for p in values[np.argsort(-counts, kind="stable")][:MOST_CANDIDATES]]
 
     def _partial(self, axis: int, size: int) -> Law | None:
         active = periods_of(self.labels.code)[axis] > 1

@@ -129,7 +129,8 @@ class Recorder:
         self.steps += 1
         sources = [value for value in step.operands if isinstance(value, Labels)]
         trails = [self.trail(value) for value in sources]
-        for value, slot in zip(step.outputs, step.equation.outputs, strict=True):
+        slots = [None] * len(step.outputs) if step.inner else step.equation.outputs
+        for value, slot in zip(step.outputs, slots, strict=True):
             if not isinstance(value, Labels):
                 continue
             self.labels += value.code[0].size
@@ -138,7 +139,8 @@ class Recorder:
                 trail = start(value, self.sizes)
                 trail.limits = self._limits(step, trails, trail)
             value.trail = trail
-            self.seen.append(Seen(self.steps, step.equation, slot, tuple(trails), trail))
+            if slot is not None:
+                self.seen.append(Seen(self.steps, step.equation, slot, tuple(trails), trail))
 
     def _limits(
         self, step: Step, trails: Sequence[Trail], made: Trail

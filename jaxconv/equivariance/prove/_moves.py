@@ -14,10 +14,11 @@ from jaxconv.equivariance.prove._arrays import (
     condensed,
     expanded,
     extent,
+    plain,
     within_limit,
 )
 from jaxconv.equivariance.prove._hash import name_of
-from jaxconv.equivariance.prove._operands import LONG_AXIS, uniform, zipped
+from jaxconv.equivariance.prove._operands import LONG_AXIS, charges, uniform, zipped
 
 
 def _replaced(items: Sequence, axis: int, item) -> tuple:
@@ -121,11 +122,17 @@ def concatenated(values: Sequence[Value], axis: int, shape: Sequence[int], rank:
         code = np.concatenate([part.code for part in parts], axis + 1)
         out = Labels(tuple(shape), tuple(states), code)
         terms = [part.terms for part in parts if part.terms is not None]
-        if len(terms) == len(parts) and len({t.shape[-1] for t in terms}) == 1:
-            out.terms = np.concatenate(terms, axis + 1)
+        kinds = {(t.shape[-1], part.kind) for t, part in zip(terms, parts, strict=False)}
+        if len(terms) == len(parts) and len(kinds) == 1:
+            out.terms, out.kind = np.concatenate(terms, axis + 1), parts[0].kind
         if any(part.charge is not None for part in parts):
-            out.charge = np.concatenate([_charges(part) for part in parts], axis + 1)
+            rows = [charges(part, value) for part, value in zip(parts, values, strict=True)]
+            shapes = [(rank, *part.code.shape[1:]) for part in parts]
+            rows = [np.broadcast_to(r, s) for r, s in zip(rows, shapes, strict=True)]
+            out.charge = np.concatenate(rows, axis + 1)
+            out.sizes = next(part.sizes for part in parts if part.charge is not None)
         return condensed(out, [axis])
+    values = [plain(value) for value in values]
     parts = uniform(values, shapes, [s if d != axis else "-" for d, s in enumerate(states)], rank)
     layout = [(part.shape[axis], part.states[axis]) for part in parts]
     salt = name_of("concatenate", bundle_rank(states, axis), layout)
@@ -142,12 +149,6 @@ def _shared_state(values: Sequence[Value], axis: int, size: int) -> str:
     if "B" in seen or (varies and size > LONG_AXIS):
         return "B"
     return "E" if varies else "R"
-
-
-def _charges(labels: Labels) -> np.ndarray:
-    if labels.charge is not None:
-        return labels.charge
-    return np.zeros((labels.rank, *labels.code.shape[1:]), np.int64)
 
 
 def stacked(values: Sequence[Value], axis: int, shape: Sequence[int], rank: int) -> Labels:

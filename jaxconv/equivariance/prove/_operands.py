@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import (
+    ANY,
     Known,
     Labels,
     Value,
@@ -17,13 +18,16 @@ from jaxconv.equivariance.prove._arrays import (
     bundled,
     expanded,
     extent,
+    plain,
     within_limit,
 )
 from jaxconv.equivariance.prove._hash import U, hash_rows, mix, name_of
 from jaxconv.equivariance.prove._labels import (
     ZERO,
+    absolute,
     combine,
     constant_code,
+    is_zero,
     multiset,
 )
 
@@ -148,7 +152,7 @@ def opaque(operands: Sequence[Value], shape: Sequence[int], rank: int, salt: np.
     """A whole output as one vector-valued function of all whole inputs: always sound."""
     codes = []
     for value in operands:
-        labels = lift(value, value.shape, ["B"] * len(value.shape), rank)
+        labels = lift(plain(value), value.shape, ["B"] * len(value.shape), rank)
         labels = all_bundled(labels)
         layout = name_of("layout", labels.states, labels.shape)
         codes.append(labels.applied(layout).code.reshape(labels.code.shape[0]))
@@ -169,18 +173,30 @@ def zero_entries(known: Known, states: Sequence[str]) -> np.ndarray:
     return np.asarray(zero)
 
 
-def as_terms(value: Value, labels: Labels, sign: int = 1) -> np.ndarray:
+def charges(labels: Labels, value: Value | None = None) -> np.ndarray:
+    """Charges (D, ...) of all entries; of the zeros of a constant `value`, any."""
+    if labels.charge is not None:
+        return labels.charge
+    out = np.zeros((labels.rank, *labels.code.shape[1:]), np.int64)
+    if isinstance(value, Known):
+        zero = zero_entries(Known(np.broadcast_to(value.array, labels.shape)), labels.states)
+        out = np.where(zero, ANY, out)
+    return out
+
+
+def as_terms(value: Value, labels: Labels, sign: int = 1, kind: str = "sum") -> np.ndarray:
     """The terms (…, m) of a sum; `labels` is the value lifted to the states of the sum."""
     if (
         isinstance(value, Labels)
         and value.terms is not None
+        and value.kind == kind
         and value.states == labels.states
         and value.code.shape == labels.code.shape
     ):
         terms = value.terms
     else:
         terms = labels.applied(name_of("term", labels.states)).code[..., None]
-        if isinstance(value, Known):
+        if isinstance(value, Known) and kind == "sum":
             broadcast = Known(np.broadcast_to(value.array, labels.shape))
             zero = zero_entries(broadcast, labels.states)[..., None]
             names = np.where(zero, ZERO.reshape((2,) + (1,) * zero.ndim), terms[:2])
@@ -201,14 +217,52 @@ def negated(terms: np.ndarray) -> np.ndarray:
 
 
 def summed(
-    parts: Sequence[np.ndarray], shape: Sequence[int], states: Sequence[str], *, search: bool
+    parts: Sequence[np.ndarray],
+    shape: Sequence[int],
+    states: Sequence[str],
+    *,
+    search: bool,
+    kind: str = "sum",
 ) -> Labels:
-    """A sum in normal form: the multiset of its terms, exact zeros dropped."""
+    """A sum in normal form: the multiset of its terms, exact zeros dropped.
+
+    Of kind "max" or "min": the set of its terms, since max(a, a) is a.
+    """
     place = np.broadcast_shapes(*[part.shape[1:-1] for part in parts])
     within_limit(*place, sum(part.shape[-1] for part in parts))
     wide = [np.broadcast_to(p, (p.shape[0], *place, p.shape[-1])) for p in parts]
     terms = np.concatenate(wide, -1)
-    labels = Labels(tuple(shape), tuple(states), multiset(terms, name_of("sum"), search=search))
+    if kind != "sum":
+        terms = distinct(terms)
+    code = multiset(terms, joint(shape, states, kind), search=search)
+    labels = Labels(tuple(shape), tuple(states), code)
     if terms.shape[-1] <= MOST_TERMS:
-        labels.terms = terms
+        labels.terms, labels.kind = terms, kind
     return labels
+
+
+def joint(shape: Sequence[int], states: Sequence[str], kind: str = "sum") -> np.ndarray:
+    """Names the sum, which is a vector over the bundled axes even where all terms are zero."""
+    return name_of(kind, [n for n, s in zip(shape, states, strict=True) if s == "B" and n > 1])
+
+
+def distinct(terms: np.ndarray) -> np.ndarray:
+    """Each term once, the rest empty and cut away where no place needs them."""
+    names = absolute(terms)
+    order = np.lexsort(names, -1)
+    names = np.take_along_axis(names, order[None], -1)
+    terms = np.take_along_axis(terms, order[None], -1)
+    again = np.zeros(order.shape, bool)
+    again[..., 1:] = (names[..., 1:] == names[..., :-1]).all(0)
+    empty = again | is_zero(terms)
+    terms = without(terms, empty)
+    order = np.argsort(empty, -1, kind="stable")
+    width = max(1, int((~empty).sum(-1).max(initial=0)))
+    return np.take_along_axis(terms, order[None], -1)[..., :width]
+
+
+def without(code: np.ndarray, zero: np.ndarray) -> np.ndarray:
+    """The code with exact zeros where `zero`."""
+    rank = (code.shape[0] - 2) // 2
+    still = np.concatenate([ZERO, np.zeros(rank, U), np.ones(rank, U)])
+    return np.where(zero[None], still.reshape((-1,) + (1,) * (code.ndim - 1)), code)

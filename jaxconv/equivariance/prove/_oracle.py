@@ -10,18 +10,18 @@ so a rule that gives one name to two functions is caught at the equation where i
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import Known, Labels, Value
+from jaxconv.equivariance.prove._arrays import Known, Value
 from jaxconv.equivariance.prove._interpret import Step
 from jaxconv.equivariance.prove._labels import periods_of, shifts_of
-from jaxconv.equivariance.prove._program import Program
+from jaxconv.equivariance.prove._numbers import computed
+from jaxconv.equivariance.prove._program import Program, Run
 from jaxconv.equivariance.prove._table import Context
 
-FAST_COMPILE = {"xla_backend_optimization_level": 0}
 TOLERANCE = 1e-9
 """Of float64 values, relative to the largest of the array."""
 
@@ -34,43 +34,36 @@ def broken_labels(program: Program, x: Any, context: Context | None = None) -> l
         x: a value of that input; float64, or rounding will look like a contradiction.
         context: how to analyze; plain by default.
     """
+    return observed(program, x, context)[0]
+
+
+def observed(
+    program: Program, x: Any, context: Context | None = None
+) -> tuple[list[str], Run, list[np.ndarray]]:
+    """What the numbers contradict, the run, and its outputs on every shift of x.
+
+    The shifts come first in the numbers of an output, one axis for each shifted axis of x.
+    """
     oracle = _Oracle(program, np.asarray(x))
     steps: list[Step] = []
     run = program.run(context or Context(program.sizes), steps.append)
-    oracle.check("input", run.operands[-1], oracle.inputs)
-    shadows = _Shadows(run.operands[-1], steps)
-    function = lambda x: (shadows.values(x), jax.tree.leaves(program.function(x)))
-    compiled = jax.jit(jax.vmap(function), compiler_options=FAST_COMPILE)
-    values, results = compiled(oracle.inputs)
-    for (where, labels), value in zip(shadows.labels, values, strict=True):
-        oracle.check(where, labels, np.asarray(value))
-    for path, labels, value in zip(program.paths, run.outputs, results, strict=True):
-        oracle.check(f"output {path}", labels, np.asarray(value))
-    return oracle.broken
+    start = run.operands[-1]
+    oracle.check("input", start, oracle.inputs)
+    numbers: dict[int, list[Any]] = {id(start): list(oracle.inputs)}
+    count = len(oracle.inputs)
+    read = lambda value: [value.value] * count if isinstance(value, Known) else numbers[id(value)]
+    for step in steps:
+        columns = zip(*map(read, step.operands), strict=True)
+        rows = [_values(step, row) for row in columns]
+        for value, column in zip(step.outputs, zip(*rows, strict=True), strict=True):
+            numbers[id(value)] = list(column)
+            oracle.check(step.equation.primitive, value, column)
+    outputs = [np.stack([np.asarray(v) for v in read(value)]) for value in run.outputs]
+    return oracle.broken, run, [v.reshape(*program.sizes, *v.shape[1:]) for v in outputs]
 
 
-class _Shadows:
-    """Numbers for every label array of a run, computed equation by equation."""
-
-    def __init__(self, start: Value, steps: list[Step]):
-        self.start, self.steps, self.labels = start, steps, []
-        known = {id(start)}
-        for step in steps:
-            if all(isinstance(v, Known) or id(v) in known for v in step.operands):
-                found = [v for v in step.outputs if isinstance(v, Labels)]
-                known.update(map(id, found))
-                self.labels += [(step.equation.primitive, v) for v in found]
-
-    def values(self, x: Any) -> list[Any]:
-        """Values of `labels` for one x; what loops and branches hand on is not followed."""
-        numbers = {id(self.start): x}
-        for step in self.steps:
-            if all(isinstance(v, Known) or id(v) in numbers for v in step.operands):
-                read = lambda v: v.value if isinstance(v, Known) else numbers[id(v)]
-                out = step.equation.bind(*map(read, step.operands))
-                out = out if isinstance(out, (list, tuple)) else [out]
-                numbers.update(zip(map(id, step.outputs), out, strict=True))
-        return [numbers[id(labels)] for _, labels in self.labels]
+def _values(step: Step, row: Sequence[Any]) -> list[Any]:
+    return [step.equation.bind(*row)] if step.inner else computed(step.equation, row)
 
 
 class _Oracle:
@@ -83,14 +76,15 @@ class _Oracle:
         self.inputs = np.stack([np.roll(x, tuple(s), axes) for s in self.grid])
         self.functions: dict[bytes, np.ndarray] = {}
 
-    def check(self, where: str, labels: Value, values: np.ndarray) -> None:
+    def check(self, where: str, labels: Value, numbers: Sequence[Any]) -> None:
         """Compares all elements that carry one name, on all shifts."""
-        if isinstance(labels, Known) or values.size == 0:
+        if isinstance(labels, Known) or math.prod(labels.shape) == 0:
             return
+        values = np.stack([np.asarray(number) for number in numbers])
         scale = np.abs(np.nan_to_num(values.astype(complex), posinf=0, neginf=0)).max() + 1
         for axis in [axis for axis, state in enumerate(labels.states) if state == "R"]:
             first = np.take(values, [0], axis + 1)
-            if not _close(np.broadcast_to(first, values.shape), values, scale):
+            if not _close(np.broadcast_to(first, values.shape), values, scale).all():
                 self.broken.append(f"{where}: axis {axis} is not replicated")
             values = first
         kept = [axis for axis, state in enumerate(labels.states) if state == "E"]
@@ -99,37 +93,50 @@ class _Oracle:
         width = math.prod(values.shape[axis + 1] for axis in inner)
         flat = values.transpose(order).reshape(len(values), -1, width)
         code = labels.code.reshape(labels.code.shape[0], -1)
-        charge = None if labels.charge is None else labels.charge.reshape(len(self.sizes), -1)
-        for element in range(code.shape[1]):
-            function = self._function(code[:, element], flat[:, element])
-            if charge is not None:
-                function = function * self._phases(charge[:, element])
-            self._compare(where, code[:, element], function, scale)
+        functions = self._functions(code, flat)
+        if labels.charge is not None:
+            functions = functions * self._phases(labels.charge.reshape(len(self.sizes), -1))
+        self._stable(where, code, functions, scale)
+        self._named(where, code, functions, scale)
 
-    def _function(self, code: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """F_κ(T_u x) for every u."""
-        moved = (self.grid + shifts_of(code)) % np.array(self.sizes)
-        return values[np.ravel_multi_index(tuple(moved.T), self.sizes)]
+    def _functions(self, code: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """F_κ(T_u x) for every element and every u, from values (u, element, ...)."""
+        place = self._places(self.grid[None] + shifts_of(code).T[:, None])
+        return values[place, np.arange(code.shape[1])[:, None]]
+
+    def _places(self, shifts: np.ndarray) -> np.ndarray:
+        """Rows of the grid that hold shifts (..., D)."""
+        wrapped = np.moveaxis(shifts % np.array(self.sizes), -1, 0)
+        return np.ravel_multi_index(tuple(wrapped), self.sizes)
 
     def _phases(self, charge: np.ndarray) -> np.ndarray:
-        turns = (self.grid * charge / np.array(self.sizes)).sum(1)
-        return np.exp(2j * np.pi * turns)[:, None]
+        turns = charge.T @ (self.grid / np.array(self.sizes)).T
+        return np.exp(2j * np.pi * turns)[..., None]
 
-    def _compare(self, where: str, code: np.ndarray, function: np.ndarray, scale: float) -> None:
-        for axis, period in enumerate(periods_of(code)):
-            step = np.zeros(len(self.sizes), int)
-            step[axis] = period
-            again = (self.grid + step) % np.array(self.sizes)
-            again = function[np.ravel_multi_index(tuple(again.T), self.sizes)]
-            if not _close(again, function, scale):
-                self.broken.append(f"{where}: not invariant to {period} along {axis}")
-        key = code[:2].tobytes()
-        known = self.functions.setdefault(key, function)
-        if known.shape != function.shape or not _close(known, function, scale):
+    def _stable(self, where: str, code: np.ndarray, functions: np.ndarray, scale: float) -> None:
+        elements = np.arange(code.shape[1])[:, None]
+        for axis, periods in enumerate(periods_of(code)):
+            step = np.zeros((code.shape[1], 1, len(self.sizes)), int)
+            step[:, 0, axis] = periods
+            again = functions[elements, self._places(self.grid[None] + step)]
+            if not _close(again, functions, scale).all():
+                self.broken.append(f"{where}: not invariant to its period along {axis}")
+
+    def _named(self, where: str, code: np.ndarray, functions: np.ndarray, scale: float) -> None:
+        keys = np.ascontiguousarray(code[:2].T).view([("a", code.dtype), ("b", code.dtype)])[:, 0]
+        _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        same = _close(functions[first][inverse.reshape(-1)], functions, scale).all()
+        for element in first:
+            function = functions[element]
+            known = self.functions.setdefault(keys[element].tobytes(), function)
+            same &= known.shape == function.shape and bool(_close(known, function, scale).all())
+        if not same:
             self.broken.append(f"{where}: one name for two functions")
 
 
-def _close(a: np.ndarray, b: np.ndarray, scale: float) -> bool:
-    if a.dtype == bool or a.dtype.kind in "iu":
-        return bool((a == b).all())
-    return bool(np.allclose(a, b, rtol=0, atol=TOLERANCE * scale, equal_nan=True))
+def _close(a: np.ndarray, b: np.ndarray, scale: float) -> np.ndarray:
+    if a.dtype.kind in "biu" and b.dtype.kind in "biu":
+        return a == b
+    with np.errstate(invalid="ignore"):
+        near = np.abs(a - b) <= TOLERANCE * scale
+    return near | (a == b) | (np.isnan(a) & np.isnan(b))

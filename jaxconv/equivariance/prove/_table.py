@@ -13,6 +13,8 @@ Rule = Callable[..., Any]
 R = TypeVar("R", bound=Rule)
 RULES: dict[str, Rule] = {}
 """Primitive name to rule(context, call, *operands)."""
+CHARGED: set[str] = set()
+"""Primitives whose rules see phases; others get labels without."""
 IGNORED = {"sharding", "out_sharding", "precision", "accuracy"}
 """Parameters that do not change a value in real arithmetic."""
 
@@ -82,13 +84,14 @@ class Context:
         return len(self.sizes)
 
 
-def rule(*names: str) -> Callable[[R], R]:
-    """Registers a rule for primitives of these names."""
+def rule(*names: str, charged: bool = False) -> Callable[[R], R]:
+    """Registers a rule for primitives of these names; `charged` if it minds phases."""
 
     def register(function: R) -> R:
         for name in names:
             assert name not in RULES, name
             RULES[name] = function
+            CHARGED.update([name] if charged else [])
         return function
 
     return register

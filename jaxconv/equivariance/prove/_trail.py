@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import Labels
+from jaxconv.equivariance.prove._arrays import Labels, uncharged
 from jaxconv.equivariance.prove._laws import INVARIANT, Law, laws_of
 
 
@@ -41,7 +41,7 @@ def start(value: Any, sizes: tuple[int, ...]) -> Trail:
 
 def moves(value: Labels) -> bool:
     """Whether any element of a value depends on where x is."""
-    return bool((value.code[2 + value.rank :] != 1).any())
+    return bool((uncharged(value).code[2 + value.rank :] != 1).any())
 
 
 def follow(value: Labels, sources: Sequence[Labels], trails: Sequence[Trail]) -> Trail | None:
@@ -50,6 +50,8 @@ def follow(value: Labels, sources: Sequence[Labels], trails: Sequence[Trail]) ->
     Place by place, the value must have the coordinates of that operand, and one name wherever
     the operand has one: then whatever law the operand obeys, the value obeys.
     """
+    if any(labels.charge is not None for labels in (value, *sources)):
+        return None
     pairs = zip(sources, trails, strict=True)
     moving = {id(source): (source, trail) for source, trail in pairs if trail.moves}
     if len(moving) != 1:

@@ -2,6 +2,7 @@
 
 from jaxconv.equivariance.prove.rules import contract as contract
 from jaxconv.equivariance.prove.rules import elementwise as elementwise
+from jaxconv.equivariance.prove.rules import fourier as fourier
 from jaxconv.equivariance.prove.rules import index as index
 from jaxconv.equivariance.prove.rules import random as random
 from jaxconv.equivariance.prove.rules import reduce as reduce

@@ -12,15 +12,18 @@ from jaxconv.equivariance.prove._arrays import (
     Unmodelled,
     Value,
     bundle_rank,
+    charged_axes,
     condensed,
+    plain,
 )
-from jaxconv.equivariance.prove._hash import U, name_of
-from jaxconv.equivariance.prove._labels import ZERO, combine, multiset
-from jaxconv.equivariance.prove._operands import lift, zero_entries
+from jaxconv.equivariance.prove._hash import name_of
+from jaxconv.equivariance.prove._labels import combine, multiset
+from jaxconv.equivariance.prove._operands import charges, joint, lift, without, zero_entries
+from jaxconv.equivariance.prove._phases import added_charges
 from jaxconv.equivariance.prove._table import Call, Context, rule
 
 
-@rule("dot_general")
+@rule("dot_general", charged=True)
 def dot_general(context: Context, call: Call, a: Value, b: Value) -> Labels:
     """Computes y[batch, i, j] = Σ_c a[batch, i, c] · b[batch, j, c]."""
     (contract_a, contract_b), (batch_a, batch_b) = call.params["dimension_numbers"]
@@ -29,6 +32,8 @@ def dot_general(context: Context, call: Call, a: Value, b: Value) -> Labels:
     pairs = [*zip(contract_a, contract_b, strict=True), *zip(batch_a, batch_b, strict=True)]
     shared = {pair: _explicit(a, pair[0]) or _explicit(b, pair[1]) for pair in pairs}
     summing = any(shared[pair] for pair in zip(contract_a, contract_b, strict=True))
+    if summing:
+        a, b = plain(a), plain(b)
     wanted = _wanted_states((a, b), (free_a, free_b), shared, summing=summing)
     left = lift(a, a.shape, wanted[0], context.rank)
     right = lift(b, b.shape, wanted[1], context.rank)
@@ -43,20 +48,27 @@ def dot_general(context: Context, call: Call, a: Value, b: Value) -> Labels:
     )
     place = lambda array, order, first: _placed(array, order, sizes, first=first)
     wide = np.broadcast_arrays(place(left.code, order_a, True), place(right.code, order_b, False))
-    code = combine(np.stack(wide, -1), salt)
+    fixed = sorted({*charged_axes(left), *charged_axes(right)})
+    code = combine(np.stack(wide, -1), salt, fixed)
     if summing:
         for value, labels, order, first in ((a, left, order_a, True), (b, right, order_b, False)):
             if isinstance(value, Known):
                 zero = zero_entries(value, labels.states)[None]
-                code = _without(code, place(zero, order, first)[0])
+                code = without(code, place(zero, order, first)[0])
     kept = sum(sizes)
     code = code.reshape(*code.shape[: kept + 1], -1)
-    code = multiset(code, name_of("sum")) if summing else code[..., 0]
     states = [
         _either(left.states[i], right.states[j]) for i, j in zip(batch_a, batch_b, strict=True)
     ]
     states += [left.states[d] for d in free_a] + [right.states[d] for d in free_b]
+    code = multiset(code, joint(call.shape, states)) if summing else code[..., 0]
     out = Labels(call.shape, tuple(states), code)
+    if fixed:
+        rows = place(charges(left), order_a, True), place(charges(right), order_b, False)
+        charge = added_charges(*rows, context.sizes)  # axes that are contracted have one entry
+        charge = charge.reshape(context.rank, *charge.shape[1 : kept + 1])
+        out.charge = np.broadcast_to(charge, (context.rank, *code.shape[1:]))
+        out.sizes = context.sizes
     return condensed(out, _constant_axes(a, b, sizes))
 
 
@@ -111,15 +123,6 @@ def _placed(
     array = array.transpose(0, *[axis + 1 for axis in order])
     start, count = (1 + batch + free_a, free_b) if first else (1 + batch, free_a)
     return np.expand_dims(array, tuple(range(start, start + count)))
-
-
-def _without(code: np.ndarray, zero: np.ndarray) -> np.ndarray:
-    """Terms with an exactly zero weight are exactly zero."""
-    if not zero.any():
-        return code
-    rank = (code.shape[0] - 2) // 2
-    still = np.concatenate([ZERO, np.zeros(rank, U), np.ones(rank, U)])
-    return np.where(zero[None], still.reshape((-1,) + (1,) * (code.ndim - 1)), code)
 
 
 def _constant_axes(a: Value, b: Value, sizes: tuple[int, int, int]) -> list[int]:

@@ -1,10 +1,13 @@
 """Position by position: one new function of the operands; sums in normal form."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, condensed
 from jaxconv.equivariance.prove._operands import (
     as_terms,
+    charges,
     common_states,
     lift,
     negated,
@@ -12,34 +15,88 @@ from jaxconv.equivariance.prove._operands import (
     uniform,
     zipped,
 )
+from jaxconv.equivariance.prove._phases import equal_phases, has_phase, product, without
 from jaxconv.equivariance.prove._table import Call, Context, rule
 
 _WORDS = """
-abs acos acosh and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp clz complex
-conj convert_element_type cos cosh digamma div eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge
-gt igamma igamma_grad_a igammac imag integer_pow is_finite le le_to lgamma log log1p logistic lt
-lt_to max min mul mulhi ne nextafter not or polygamma population_count pow pvary pcast
+acos acosh and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp clz complex
+cos cosh digamma eq eq_to erf erf_inv erfc exp exp2 expm1 floor ge
+gt igamma igamma_grad_a igammac imag is_finite le le_to lgamma log log1p logistic lt
+lt_to mulhi ne nextafter not or polygamma population_count pow pvary pcast
 random_gamma_grad real reduce_precision regularized_incomplete_beta rem round rsqrt shift_left
-shift_right_arithmetic shift_right_logical sign sin sinh sqrt square tan tanh xor zeta
+shift_right_arithmetic shift_right_logical sign sin sinh sqrt tan tanh xor zeta
 """
 NAMES = _WORDS.split()
 """Primitives that act position by position, each on its own."""
+PHASED = ("abs", "conj", "convert_element_type", "div", "integer_pow", "mul", "square")
+"""More of them, that know what becomes of phases."""
 SUMS_TERMS = 2000
 """Sums with fewer terms in all also look for a finer stabilizer."""
 
 
 @rule(*NAMES)
-def elementwise(context: Context, call: Call, *operands: Value) -> Labels:
+def elementwise(context: Context, call: Call, *operands: Value) -> Value:
     """Computes y[i] = op(a[i], b[i], ...)."""
+    if call.name == "lt" and _not_negative(*operands):
+        return Known(np.zeros(call.shape, bool))
     if len(operands) == 1 and isinstance(operands[0], Labels):
-        return operands[0].applied(call.salt())
+        return informed(operands[0].applied(call.salt()), operands)
     states = common_states(operands, call.shape)
     lifted = [lift(v, call.shape, states, context.rank) for v in operands]
     salt = call.salt([labels.states for labels in lifted])
-    return zipped(lifted, call.shape, states, salt)
+    return informed(zipped(lifted, call.shape, states, salt), operands)
 
 
-@rule("copy", "copy_p", "stop_gradient", "sharding_constraint", "optimization_barrier")
+def _not_negative(a: Value, b: Value) -> bool:
+    """Whether a < b cannot be: a holds positions, b nothing above 0."""
+    positions = isinstance(a, Labels) and a.order is not None
+    return positions and isinstance(b, Known) and bool((b.array <= 0).all())
+
+
+def informed(out: Labels, operands: Sequence[Value]) -> Labels:
+    """Notes which arrays determine the output position by position."""
+    labelled = [v for v in operands if isinstance(v, Labels)]
+    still = [v.array for v in operands if isinstance(v, Known)]
+    if all(v.shape == out.shape for v in labelled) and all((a == a.flat[:1]).all() for a in still):
+        tokens = [v.determined | {v.token} for v in labelled]
+        out.determined = frozenset.intersection(*tokens)
+    return out
+
+
+@rule("max", "min")
+def extreme(context: Context, call: Call, a: Value, b: Value) -> Labels:
+    """Computes the larger (smaller) of a[i] and b[i], as a set of terms."""
+    states = common_states((a, b), call.shape)
+    parts = [as_terms(v, lift(v, call.shape, states, context.rank), kind=call.name) for v in (a, b)]
+    few = sum(part[0].size for part in parts) < SUMS_TERMS
+    out = summed(parts, call.shape, states, search=few, kind=call.name)
+    return informed(out, (a, b))
+
+
+@rule(*PHASED, charged=True)
+def phased(context: Context, call: Call, *operands: Value) -> Value:
+    """Products, whose charges are sums; |x|, which has none."""
+    if not has_phase(*operands):
+        out = elementwise(context, call, *operands)
+        if call.name == "convert_element_type" and np.dtype(call.dtypes[0]).kind in "iu":
+            out.order = operands[0].order  # type: ignore[union-attr]
+        return out
+    powers = _POWERS.get(call.name, (1,))
+    if call.name == "integer_pow":
+        powers = (call.params["y"],)
+    real = call.name == "convert_element_type" and np.dtype(call.dtypes[0]).kind != "c"
+    if real:
+        return elementwise(context, call, *without(*operands))
+    return product(context, call, operands, powers)
+
+
+_POWERS = {"abs": (0,), "conj": (-1,), "mul": (1, 1), "div": (1, -1), "square": (2,)}
+
+
+@rule(
+    *("copy", "copy_p", "stop_gradient", "sharding_constraint", "optimization_barrier"),
+    charged=True,
+)
 def identity(context: Context, call: Call, *operands: Value) -> list[Value]:
     """Computes y = x, for every operand."""
     return list(operands)
@@ -53,11 +110,14 @@ def bitcast(context: Context, call: Call, x: Labels) -> Labels:
     return x.applied(call.salt())
 
 
-@rule("add", "add_any", "sub")
-def add(context: Context, call: Call, a: Value, b: Value) -> Labels:
+@rule("add", "add_any", "sub", charged=True)
+def add(context: Context, call: Call, a: Value, b: Value) -> Value:
     """Computes y[i] = a[i] ± b[i], as a multiset of terms: x + 0 is x, a + b is b + a."""
     if np.dtype(call.dtypes[0]).kind == "b":
         return elementwise(context, call, a, b)
+    if has_phase(a, b):
+        together = equal_phases(context, call, (a, b))
+        return together or elementwise(context, call, *without(a, b))
     states = common_states((a, b), call.shape)
     signs = (1, -1 if call.name == "sub" else 1)
     parts = [
@@ -65,20 +125,24 @@ def add(context: Context, call: Call, a: Value, b: Value) -> Labels:
         for value, sign in zip((a, b), signs, strict=True)
     ]
     few = sum(part[0].size for part in parts) < SUMS_TERMS
-    return summed(parts, call.shape, states, search=few)
+    return informed(summed(parts, call.shape, states, search=few), (a, b))
 
 
-@rule("neg")
+@rule("neg", charged=True)
 def negate(context: Context, call: Call, x: Labels) -> Labels:
     """Computes y[i] = -x[i], term by term."""
-    return summed([negated(as_terms(x, x))], x.shape, x.states, search=False)
+    if has_phase(x):
+        return product(context, call, (x,), (1,))
+    out = summed([negated(as_terms(x, x))], x.shape, x.states, search=False)
+    out.token, out.determined = x.token, x.determined  # each is a function of the other
+    return out
 
 
-@rule("select_n")
+@rule("select_n", charged=True)
 def select(context: Context, call: Call, which: Value, *cases: Value) -> Value:
     """Computes y[i] = cases[which[i]][i]; a constant choice picks labels."""
     if isinstance(which, Labels):
-        return elementwise(context, call, which, *cases)
+        return elementwise(context, call, *without(which, *cases))
     choice = which.array.astype(int)
     if (choice == choice.flat[0]).all():
         chosen = cases[int(choice.flat[0])]
@@ -96,4 +160,12 @@ def select(context: Context, call: Call, which: Value, *cases: Value) -> Value:
             choice = np.take(choice, [0], axis)
     stacked = np.stack([o.code for o in options])
     code = np.take_along_axis(stacked, choice[None, None], 0)[0]
-    return condensed(Labels(call.shape, options[0].states, code), range(len(call.shape)))
+    out = Labels(call.shape, options[0].states, code)
+    if has_phase(*cases):
+        rows = [
+            np.broadcast_to(charges(o, v), (context.rank, *code.shape[1:]))
+            for o, v in zip(options, cases, strict=True)
+        ]
+        out.charge = np.take_along_axis(np.stack(rows), choice[None, None], 0)[0]
+        out.sizes = context.sizes
+    return condensed(out, range(len(call.shape)))

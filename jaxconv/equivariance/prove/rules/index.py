@@ -1,9 +1,8 @@
 """Indexing: gathers and slices with constant indices move labels; tables are looked up."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import (
@@ -21,15 +20,18 @@ from jaxconv.equivariance.prove._arrays import (
 )
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import ZERO, constant_code, multiset
-from jaxconv.equivariance.prove._moves import take
+from jaxconv.equivariance.prove._moves import reshaped, take
 from jaxconv.equivariance.prove._operands import (
     as_terms,
+    common_states,
     lift,
     summed,
     uniform,
     zipped,
 )
+from jaxconv.equivariance.prove._places import gathered_places, scattered_places
 from jaxconv.equivariance.prove._table import Call, Context, rule
+from jaxconv.equivariance.prove.rules.reduce import along_axis, sorted_along
 
 
 @rule("dynamic_slice")
@@ -88,6 +90,9 @@ def dynamic_update_slice(
 def gather(context: Context, call: Call, x: Value, index: Value) -> Labels:
     """Windows of x at given starts."""
     if isinstance(index, Labels):
+        along = _axis_along(call, x, index)
+        if along is not None:
+            return _taken_along(context, call, x, index, along)
         return _looked_up(context, call, x, index)
     x = lift(x, x.shape, (), context.rank)
     numbers, sizes = call.params["dimension_numbers"], list(call.params["slice_sizes"])
@@ -104,9 +109,8 @@ def gather(context: Context, call: Call, x: Value, index: Value) -> Labels:
     place = x.code.shape[1:]
     if math.prod(call.shape) > 50 * LIMIT:
         raise Unmodelled("more elements than fit")
-    ids = np.arange(math.prod(place), dtype=np.int32).reshape(place)
-    options = {"fill_value": -1} if fills else {}
-    picked = call.bind(ids, index.value, slice_sizes=tuple(sizes), **options)
+    out = _out_shape(call, sizes)
+    picked = gathered_places({**call.params, "slice_sizes": sizes}, place, index.array, out)
     inner = dict(zip(numbers.offset_dims, kept, strict=True))
     states = [x.states[inner[d]] if d in inner else "E" for d in range(len(call.shape))]
     bundle = [n for n, state in zip(x.shape, x.states, strict=True) if state == "B"]
@@ -114,8 +118,63 @@ def gather(context: Context, call: Call, x: Value, index: Value) -> Labels:
     flat = np.concatenate(
         [x.code.reshape(x.code.shape[0], -1), constant_code(fill, context.rank)[:, None]], 1
     )
-    out = Labels(call.shape, tuple(states), flat[:, np.asarray(picked)])
-    return condensed(out, [axis for axis, state in enumerate(out.states) if state == "E"])
+    labels = Labels(call.shape, tuple(states), flat[:, picked])
+    return condensed(labels, [axis for axis, state in enumerate(labels.states) if state == "E"])
+
+
+def _out_shape(call: Call, sizes: Sequence[int]) -> tuple[int, ...]:
+    """Shape of the gathered labels: windows of `sizes` where the call has its slice sizes."""
+    numbers = call.params["dimension_numbers"]
+    removed = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
+    kept = iter([size for axis, size in enumerate(sizes) if axis not in removed])
+    return tuple(next(kept) if d in numbers.offset_dims else n for d, n in enumerate(call.shape))
+
+
+def _axis_along(call: Call, x: Value, index: Labels) -> int | None:
+    """The axis of y[i, j, k] = x[i, index[i, j, k], k] if that is what is asked; or None."""
+    numbers, ndim = call.params["dimension_numbers"], len(x.shape)
+    removed = (*numbers.collapsed_slice_dims, *numbers.operand_batching_dims)
+    kept = [d for d in range(ndim) if d not in removed]
+    rest = [d for d in range(len(call.shape)) if d not in numbers.offset_dims]
+    batches = [rest[d] for d in numbers.start_indices_batching_dims]
+    if len(numbers.start_index_map) != 1 or len(call.shape) != ndim or index.shape[-1] != 1:
+        return None
+    (axis,) = numbers.start_index_map
+    aligned = tuple(numbers.operand_batching_dims) == tuple(batches)
+    single = list(numbers.offset_dims) == kept and all(x.shape[d] == 1 for d in kept)
+    whole = len(batches) + len(kept) == ndim - 1
+    return axis if aligned and single and whole and axis not in kept else None
+
+
+def _taken_along(context: Context, call: Call, x: Value, index: Labels, axis: int) -> Labels:
+    """A function of the vectors of x and index along one axis; of a multiset, after argsort."""
+    order, index = index.order, reshaped(index, _with_axis(call, index))
+    if order is not None and order[1] == axis and isinstance(x, Labels) and call.shape == x.shape:
+        keys = order[0]
+        if keys.shape == x.shape and keys.token in x.determined | {x.token}:
+            # x is a function of the keys: the order of ties does not matter
+            states = common_states((keys, x), call.shape)
+            both = [lift(v, call.shape, states, context.rank) for v in (keys, x)]
+            salt = name_of("by order", [labels.states for labels in both])
+            return sorted_along(zipped(both, call.shape, states, salt), axis, call)
+    both: list[Labels] = [along_axis(context, v, axis) for v in (x, index)]
+    widths = [labels.shape[axis] for labels in both]
+    shapes = [(*call.shape[:axis], width, *call.shape[axis + 1 :]) for width in widths]
+    states = list(common_states(both, call.shape))
+    states[axis] = "B"
+    lifted = [
+        lift(v, s, ["-" if d == axis else t for d, t in enumerate(states)], context.rank)
+        for v, s in zip(both, shapes, strict=True)
+    ]
+    salt = call.salt([labels.states for labels in lifted], widths)
+    return zipped(lifted, call.shape, states, salt)
+
+
+def _with_axis(call: Call, index: Labels) -> tuple[int, ...]:
+    """Shape of the indices beside the output: axes of size 1 where x has them."""
+    sizes = iter(index.shape[:-1])
+    offset = call.params["dimension_numbers"].offset_dims
+    return tuple(1 if d in offset else next(sizes) for d in range(len(call.shape)))
 
 
 def _looked_up(context: Context, call: Call, x: Value, index: Labels) -> Labels:
@@ -171,13 +230,11 @@ def scatter(context: Context, call: Call, x: Value, index: Value, updates: Value
     if isinstance(index, Labels):
         raise Unmodelled(DEPENDS)
     before, after = _shrunk(context, call, x, updates)
-    count = math.prod(before.code.shape[1:])
-    old = np.arange(count, dtype=np.int32).reshape(before.code.shape[1:])
-    new = count + np.arange(math.prod(after.code.shape[1:]), dtype=np.int32)
-    picked = call.bind(old, index.value, new.reshape(after.code.shape[1:]))
-    rows = before.code.shape[0]
-    flat = np.concatenate([before.code.reshape(rows, -1), after.code.reshape(rows, -1)], 1)
-    out = Labels(x.shape, before.states, flat[:, np.asarray(picked)])
+    targets = _targets(call, before.code.shape[1:], index, after.code.shape[1:])
+    rows, landed = before.code.shape[0], targets >= 0
+    code = before.code.reshape(rows, -1).copy()
+    code[:, targets[landed]] = after.code.reshape(rows, -1)[:, landed]
+    out = Labels(x.shape, before.states, code.reshape(before.code.shape))
     return condensed(out, range(out.ndim))
 
 
@@ -210,18 +267,7 @@ def _targets(
     call: Call, shape: Sequence[int], index: Known, update_shape: Sequence[int]
 ) -> np.ndarray:
     """Flat place that each update lands on, -1 where it is dropped."""
-    zeros = np.zeros(shape, np.float32)
-    places = np.arange(1, zeros.size + 1, dtype=np.float32).reshape(shape)
-    add = _adding(call)
-    _, pull = jax.vjp(lambda u: add(zeros, index.value, u), np.zeros(update_shape, np.float32))
-    return np.asarray(pull(places)[0]).astype(np.int64).reshape(-1) - 1
-
-
-def _adding(call: Call) -> Callable[..., jax.Array]:
-    """The equation as a scatter that adds, with the same numbers and mode."""
-    return lambda x, index, updates: jax.lax.scatter_add(
-        x, index, updates, call.params["dimension_numbers"], mode=call.params["mode"]
-    )
+    return scattered_places(call.params, shape, index.array, update_shape).reshape(-1)
 
 
 def _landing(terms: np.ndarray, targets: np.ndarray, shape: Sequence[int]) -> np.ndarray:

@@ -7,7 +7,6 @@ import numpy as np
 from jaxconv.equivariance.prove._arrays import (
     Known,
     Labels,
-    Unmodelled,
     Value,
     bundle_rank,
     bundled,
@@ -15,7 +14,7 @@ from jaxconv.equivariance.prove._arrays import (
 )
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import combine, multiset
-from jaxconv.equivariance.prove._operands import as_terms
+from jaxconv.equivariance.prove._operands import as_terms, common_states, lift, summed, zipped
 from jaxconv.equivariance.prove._table import Call, Context, rule
 
 MOST_CANDIDATES = 16
@@ -40,25 +39,27 @@ def reduced(x: Labels, axes: list[int], name: str, *, commutes: bool) -> Labels:
     )
 
 
-@rule("reduce_sum")
-def reduce_sum(context: Context, call: Call, x: Labels) -> Labels:
-    """Computes y = Σ x: a sum of the terms of the terms."""
-    axes = sorted(call.params["axes"])
+@rule("reduce_sum", "reduce_max", "reduce_min")
+def reduce_terms(context: Context, call: Call, x: Labels) -> Labels:
+    """Computes y = Σ x (max x, min x): of the terms of the terms."""
+    axes, kind = sorted(call.params["axes"]), call.name.removeprefix("reduce_")
     explicit = [axis for axis in axes if x.states[axis] == "E"]
-    if x.terms is None or not explicit or len(explicit) != len(axes):
-        return reduced(x, axes, "reduce_sum", commutes=True)
-    terms = as_terms(x, x)
+    if not explicit:
+        return reduced(x, axes, call.name, commutes=True)
+    inner = [axis for axis in axes if axis not in explicit]
     kept = [axis for axis in range(x.ndim) if axis not in axes]
-    order = [0, *[axis + 1 for axis in (*kept, *axes)], terms.ndim - 1]
+    terms = as_terms(x, x, kind=kind)
+    if inner:
+        parts = [(x.states[d], x.shape[d], bundle_rank(x.states, d)) for d in inner]
+        terms = renamed(terms, name_of(call.name, parts), keep_zero=True)
+    order = [0, *[axis + 1 for axis in (*kept, *inner, *explicit)], terms.ndim - 1]
     place = tuple(x.code.shape[axis + 1] for axis in kept)
     flat = terms.transpose(order).reshape(terms.shape[0], *place, -1)
-    code = multiset(flat, name_of("sum"))
-    return Labels(
-        tuple(x.shape[axis] for axis in kept), tuple(x.states[axis] for axis in kept), code
-    )
+    shape, states = [x.shape[d] for d in kept], [x.states[d] for d in kept]
+    return summed([flat], shape, states, search=True, kind=kind)
 
 
-@rule("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor")
+@rule("reduce_prod", "reduce_and", "reduce_or", "reduce_xor")
 def reduce_commutative(context: Context, call: Call, x: Labels) -> Labels:
     """Computes y = op over the axes, in any order."""
     return reduced(x, sorted(call.params["axes"]), call.name, commutes=True)
@@ -88,17 +89,57 @@ def cumulative(context: Context, call: Call, x: Labels) -> Labels:
 
 
 @rule("sort")
-def sort(context: Context, call: Call, x: Labels, *others: Value) -> Labels:
-    """Sorted along an axis: a function of the multiset."""
-    if others:
-        raise Unmodelled("sort of several operands")
-    axis = call.params["dimension"]
-    if x.states[axis] == "E":
-        out = reduced(x, [axis], "sort", commutes=True)
-        states = (*x.states[:axis], "B", *x.states[axis + 1 :])
-        code = np.expand_dims(out.code, axis + 1)
-        return Labels(x.shape, states, code).through("sorted", bundle_rank(states, axis))
-    return x.applied(call.salt(bundle_rank(x.states, axis), x.states))
+def sort(context: Context, call: Call, x: Value, *others: Value) -> list[Value]:
+    """Sorted along an axis: a function of the multiset; companions follow the first operand."""
+    axis, keys = call.params["dimension"], call.params["num_keys"]
+    if keys != 1 or isinstance(x, Known):
+        bundles = [along_axis(context, v, axis) for v in (x, *others)]
+        return [_zip(context, bundles, call, number) for number in range(len(call.shapes))]
+    outputs: list[Value] = [sorted_along(x, axis, call)]
+    for number, other in enumerate(others):
+        if isinstance(other, Labels) and x.token in other.determined | {other.token}:
+            # equal keys have equal companions, so that the order of ties does not matter
+            states = common_states((x, other), call.shape)
+            both = [lift(v, call.shape, states, context.rank) for v in (x, other)]
+            pairs = zipped(both, call.shape, states, name_of("pair", [b.states for b in both]))
+            outputs.append(sorted_along(pairs, axis, call))
+            continue
+        both = [along_axis(context, v, axis) for v in (x, other)]
+        out = _zip(context, both, call, number)
+        out.order = (x, axis) if _counts(other, axis) else None
+        outputs.append(out)
+    return outputs
+
+
+def _counts(value: Value, axis: int) -> bool:
+    """Whether a constant is 0, 1, 2, ... along an axis."""
+    if not isinstance(value, Known):
+        return False
+    place = [-1 if d == axis else 1 for d in range(len(value.shape))]
+    return bool((value.array == np.arange(value.shape[axis]).reshape(place)).all())
+
+
+def sorted_along(x: Labels, axis: int, call: Call) -> Labels:
+    """Sorted along an axis: one label for the multiset."""
+    if x.states[axis] != "E":
+        return x.applied(call.salt(bundle_rank(x.states, axis), x.states))
+    out = reduced(x, [axis], "sort", commutes=True)
+    states = (*x.states[:axis], "B", *x.states[axis + 1 :])
+    code = np.expand_dims(out.code, axis + 1)
+    return Labels(x.shape, states, code).through("sorted", bundle_rank(states, axis))
+
+
+def along_axis(context: Context, value: Value, axis: int) -> Labels:
+    """The value with one label for each vector along an axis."""
+    states = ["B" if d == axis else "-" for d in range(len(value.shape))]
+    return bundled(lift(value, value.shape, states, context.rank), axis)
+
+
+def _zip(context: Context, values: list[Labels], call: Call, number: int) -> Labels:
+    states = common_states(values, call.shape)
+    lifted = [lift(value, call.shape, states, context.rank) for value in values]
+    salt = call.salt([labels.states for labels in lifted], number)
+    return zipped(lifted, call.shape, states, salt)
 
 
 @rule("top_k")

@@ -3,12 +3,14 @@
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import (
+    ANY,
     Known,
     Labels,
     Unmodelled,
     Value,
     bundled,
     expanded,
+    uncharged,
 )
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import ZERO, constant_code
@@ -20,11 +22,11 @@ from jaxconv.equivariance.prove._moves import (
     take,
     transposed,
 )
-from jaxconv.equivariance.prove._operands import MOST_TERMS, as_terms, lift, zipped
+from jaxconv.equivariance.prove._operands import as_terms, lift, zipped
 from jaxconv.equivariance.prove._table import Call, Context, rule
 
 
-@rule("broadcast_in_dim")
+@rule("broadcast_in_dim", charged=True)
 def broadcast(context: Context, call: Call, x: Labels, *_: Value) -> Labels:
     """New axes and stretched axes are replicated."""
     places = call.params["broadcast_dimensions"]
@@ -36,22 +38,25 @@ def broadcast(context: Context, call: Call, x: Labels, *_: Value) -> Labels:
     return x.rearranged(call.shape, states, move)
 
 
-@rule("squeeze", "expand_dims", "reshape")
+@rule("squeeze", "expand_dims", "reshape", charged=True)
 def reshape(context: Context, call: Call, x: Labels, *_: Value) -> Labels:
     """Row-major reshape, after a transposition if `dimensions` asks for one."""
     dimensions = call.params.get("dimensions")
     if call.name == "reshape" and dimensions is not None:
         x = transposed(x, dimensions)
-    return reshaped(x, call.shape)
+    out = reshaped(x, call.shape)
+    if out is not x and [n for n in call.shape if n > 1] == [n for n in x.shape if n > 1]:
+        out.order = x.order
+    return out
 
 
-@rule("transpose")
+@rule("transpose", charged=True)
 def transpose(context: Context, call: Call, x: Labels) -> Labels:
     """Axes in another order."""
     return transposed(x, call.params["permutation"])
 
 
-@rule("slice")
+@rule("slice", charged=True)
 def slice_(context: Context, call: Call, x: Labels) -> Labels:
     """Strided slice of every axis."""
     strides = call.params["strides"] or (1,) * x.ndim
@@ -61,7 +66,7 @@ def slice_(context: Context, call: Call, x: Labels) -> Labels:
     return x
 
 
-@rule("rev")
+@rule("rev", charged=True)
 def reverse(context: Context, call: Call, x: Labels) -> Labels:
     """Axes back to front."""
     for axis in call.params["dimensions"]:
@@ -69,7 +74,7 @@ def reverse(context: Context, call: Call, x: Labels) -> Labels:
     return x
 
 
-@rule("tile")
+@rule("tile", charged=True)
 def tile(context: Context, call: Call, x: Labels) -> Labels:
     """Repeats whole axes."""
     for axis, times in enumerate(call.params["reps"]):
@@ -78,7 +83,7 @@ def tile(context: Context, call: Call, x: Labels) -> Labels:
     return x
 
 
-@rule("split")
+@rule("split", charged=True)
 def split(context: Context, call: Call, x: Labels) -> list[Value]:
     """Consecutive pieces of one axis."""
     ends = np.cumsum(call.params["sizes"])
@@ -86,7 +91,7 @@ def split(context: Context, call: Call, x: Labels) -> list[Value]:
     return [take(x, call.params["axis"], np.arange(start, stop)) for start, stop in pieces]
 
 
-@rule("unstack")
+@rule("unstack", charged=True)
 def unstack(context: Context, call: Call, x: Labels) -> list[Value]:
     """Every index of one axis, without that axis."""
     axis = call.params["axis"]
@@ -94,19 +99,19 @@ def unstack(context: Context, call: Call, x: Labels) -> list[Value]:
     return [reshaped(row, (*row.shape[:axis], *row.shape[axis + 1 :])) for row in rows]
 
 
-@rule("concatenate")
+@rule("concatenate", charged=True)
 def concatenate(context: Context, call: Call, *operands: Value) -> Labels:
     """One after the other."""
     return concatenated(operands, call.params["dimension"], call.shape, context.rank)
 
 
-@rule("stack")
+@rule("stack", charged=True)
 def stack(context: Context, call: Call, *operands: Value) -> Labels:
     """Along a new axis."""
     return stacked(operands, call.params["axis"], call.shape, context.rank)
 
 
-@rule("pad")
+@rule("pad", charged=True)
 def pad(context: Context, call: Call, x: Value, value: Value) -> Labels:
     """Low, high and interior padding, negative amounts included."""
     if isinstance(x, Known):
@@ -132,7 +137,7 @@ def _pad_axis(
     if 0 in shape or 0 in x.shape:
         raise Unmodelled("empty array")
     if x.states[axis] == "B":
-        fill = lift(value, x.shape, (), context.rank)
+        x, fill = uncharged(x), lift(value, x.shape, (), context.rank)
         return zipped([x, fill], shape, x.states, name_of("pad", axis, x.states, amounts))
     if valid.all() and x.states[axis] == "R":
         return x.rearranged(shape, x.states, lambda a: a)
@@ -155,7 +160,7 @@ def _filled(context: Context, x: Labels, value: Value, axis: int, index: np.ndar
     for d, state in enumerate(x.states):
         fill = bundled(fill, d) if state == "B" else fill
     out = filled(x, axis, index, fill)
-    if _is_zero(value) and (x.terms is None or x.terms.shape[-1] <= MOST_TERMS):
+    if _is_zero(value) and x.kind == "sum":
         terms = as_terms(x, x)
         names = np.broadcast_to(
             ZERO.reshape((2,) + (1,) * x.ndim + (1,)),
@@ -164,6 +169,7 @@ def _filled(context: Context, x: Labels, value: Value, axis: int, index: np.ndar
         wide = np.concatenate([terms, constant_code(names, context.rank)], axis + 1)
         out.terms = wide.take(index, axis + 1)
     if x.charge is not None:
-        edge = np.zeros_like(np.take(x.charge, [0], axis + 1))
+        edge = np.full_like(np.take(x.charge, [0], axis + 1), ANY if _is_zero(value) else 0)
+        out.sizes = x.sizes
         out.charge = np.concatenate([x.charge, edge], axis + 1).take(index, axis + 1)
     return out

@@ -25,7 +25,14 @@ from jaxconv.equivariance.prove._labels import (
     periods_of,
 )
 from jaxconv.equivariance.prove._moves import transposed
-from jaxconv.equivariance.prove._operands import MOST_TERMS, lift, zero_entries
+from jaxconv.equivariance.prove._operands import (
+    MOST_TERMS,
+    as_terms,
+    joint,
+    lift,
+    summed,
+    zero_entries,
+)
 from jaxconv.equivariance.prove._table import Call, Context, rule
 
 
@@ -125,7 +132,7 @@ def convolution(context: Context, call: Call, x: Value, kernel: Value) -> Labels
     )
     terms = _products(taps, _kernel_taps(kernel, weights, numbers.rhs_spec, context.rank), salt)
     states = ["B" if d == 1 else "E" if d in seen else s for d, s in enumerate(x.states)]
-    code = multiset(terms, name_of("sum"), search=terms[0].size < 100_000)
+    code = multiset(terms, joint(out_shape, states), search=terms[0].size < 100_000)
     canonical = Labels(tuple(out_shape), tuple(states), code)
     if terms.shape[-1] <= MOST_TERMS:
         canonical.terms = terms
@@ -227,15 +234,21 @@ def reduce_window(context: Context, call: Call, x: Value, *initial: Value) -> La
     x = _active(x, windows, periodic=context.periodic)
     seen = _seen(x, windows, periodic=context.periodic)
     fill = name_of("initial value") if initial else ZERO
-    taps = gathered(context, x.code, seen, fill)
     flat = [window.taps for axis, window in windows.items() if axis not in seen]
+    states = ["E" if d in seen else s for d, s in enumerate(x.states)]
+    kind = {"max": "max", "min": "min", "sum": "sum"}.get(call.name.removeprefix("reduce_window_"))
+    if kind is not None and not flat:
+        terms = gathered(context, as_terms(x, x, kind=kind), seen, ZERO)
+        terms = terms.reshape(*terms.shape[:-2], -1)
+        search = terms[0].size < 100_000
+        return summed([terms], call.shape, states, search=search, kind=kind)
+    taps = gathered(context, x.code, seen, fill)
     operation, ordered = _window_operation(params, initial)
     salt = name_of("window", call.name, operation, x.states, x.shape if flat else None, flat)
     if ordered:
         code = combine(taps, name_of(salt.tobytes(), "ordered", frozen(params["padding"])))
     else:
         code = multiset(taps, salt, search=taps[0].size < 100_000)
-    states = ["E" if d in seen else s for d, s in enumerate(x.states)]
     return Labels(call.shape, tuple(states), code)
 
 

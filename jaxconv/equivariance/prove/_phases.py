@@ -1,0 +1,80 @@
+"""Phases: values that a shift of x multiplies by a root of unity, as Fourier coefficients are.
+
+A label with charge c along a shifted axis of N pixels says, beside v(x) = F(T_τ⁻¹ x),
+
+    F(T_h x) = exp(-2πi h·c / N) F(x)                       for all h in g Z,
+
+a stabilizer with a twist; τ is 0 along such an axis. Products add charges, |·| removes them, and a
+value whose charge a rule cannot follow keeps only the shifts that turn its phase by whole circles.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxconv.equivariance.prove._arrays import ANY, Labels, Value, charged_axes, plain
+from jaxconv.equivariance.prove._labels import combine
+from jaxconv.equivariance.prove._operands import charges, common_states, lift
+from jaxconv.equivariance.prove._table import Call, Context
+
+
+def has_phase(*values: Value) -> bool:
+    """Whether any of the values has a charge."""
+    return any(isinstance(value, Labels) and value.charge is not None for value in values)
+
+
+def product(context: Context, call: Call, values: Sequence[Value], powers: Sequence[int]) -> Labels:
+    """One function of all values whose charge is the sum of theirs, times `powers`."""
+    states = common_states(values, call.shape)
+    lifted = [lift(value, call.shape, states, context.rank) for value in values]
+    total = np.zeros((context.rank,) + (1,) * len(call.shape), np.int64)
+    for labels, power in zip(lifted, powers, strict=True):
+        total = added_charges(total, charges(labels), context.sizes, power)
+    salt = call.salt([labels.states for labels in lifted])
+    return _joined(context, call, lifted, states, total, salt)
+
+
+def added_charges(
+    a: np.ndarray, b: np.ndarray, sizes: tuple[int, ...], power: int = 1
+) -> np.ndarray:
+    """Charges of products a · b^power: sums, in whole circles."""
+    circle = np.array(sizes).reshape((-1,) + (1,) * (a.ndim - 1))
+    free = (a == ANY) | (b == ANY)
+    total = np.where(free, 0, a) + power * np.where(free, 0, b)
+    return np.where(free, ANY, total % circle)
+
+
+def equal_phases(context: Context, call: Call, values: Sequence[Value]) -> Labels | None:
+    """One linear function of values with one charge; None where the charges differ."""
+    states = common_states(values, call.shape)
+    lifted = [lift(value, call.shape, states, context.rank) for value in values]
+    rows = np.broadcast_arrays(
+        *[charges(labels, value) for labels, value in zip(lifted, values, strict=True)]
+    )
+    charge = rows[0]
+    for row in rows[1:]:
+        if ((row != charge) & (row != ANY) & (charge != ANY)).any():
+            return None
+        charge = np.where(charge == ANY, row, charge)
+    salt = call.salt([labels.states for labels in lifted])
+    return _joined(context, call, lifted, states, charge, salt)
+
+
+def _joined(
+    context: Context,
+    call: Call,
+    lifted: Sequence[Labels],
+    states: Sequence[str],
+    charge: np.ndarray,
+    salt: np.ndarray,
+) -> Labels:
+    fixed = sorted({axis for labels in lifted for axis in charged_axes(labels)})
+    codes = np.broadcast_arrays(*[labels.code for labels in lifted])
+    code = combine(np.stack(codes, -1), salt, fixed)
+    charge = np.broadcast_to(charge, (context.rank, *code.shape[1:]))
+    return Labels(call.shape, tuple(states), code, charge=charge, sizes=context.sizes)
+
+
+def without(*values: Value) -> list[Value]:
+    """The values without phases."""
+    return [plain(value) for value in values]
