@@ -14,7 +14,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -134,6 +134,7 @@ class Labels:
 
 
 Value = Known | Labels
+V = TypeVar("V", Known, Labels, Value)
 ANY = np.iinfo(np.int64).min
 """Charge of an entry that is exactly zero: any phase will do."""
 
@@ -142,25 +143,24 @@ def uncharged(labels: Labels) -> Labels:
     """The same labels without phases: what a phase broke is no longer a symmetry."""
     if labels.charge is None or labels.sizes is None:
         return labels
-    rank, code = labels.rank, labels.code.copy()
-    for axis, size in enumerate(labels.sizes):
-        charge = np.where(labels.charge[axis] == ANY, 0, labels.charge[axis])
-        turns = size // np.gcd(size, charge)
-        code[2 + rank + axis] = np.lcm(code[2 + rank + axis].view(np.int64), turns).astype(U)
-    return Labels(labels.shape, labels.states, code)
+    code = unphased(labels.code, labels.charge, labels.sizes)
+    return replace(labels, code=code, terms=None, charge=None, sizes=None)
 
 
-def plain(value: Value) -> Value:
+def unphased(code: np.ndarray, charge: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """Code whose periods turn every phase by whole circles."""
+    rank, code = rank_of(code), code.copy()
+    for axis, size in enumerate(sizes):
+        turns = size // np.gcd(size, np.where(charge[axis] == ANY, 0, charge[axis]))
+        periods = np.lcm(code[2 + rank + axis].view(np.int64), turns).astype(U)
+        code[2 + axis] %= periods
+        code[2 + rank + axis] = periods
+    return code
+
+
+def plain(value: V) -> V:
     """A value without phases."""
-    return uncharged(value) if isinstance(value, Labels) else value
-
-
-def charged_axes(labels: Labels) -> list[int]:
-    """Shifted axes along which any entry has a phase; τ is 0 there."""
-    if labels.charge is None:
-        return []
-    charge = np.where(labels.charge == ANY, 0, labels.charge)
-    return [axis for axis in range(labels.rank) if charge[axis].any()]
+    return uncharged(value) if isinstance(value, Labels) else value  # type: ignore[return-value]
 
 
 def extent(shape: Sequence[int], states: Sequence[str]) -> tuple[int, ...]:
@@ -218,12 +218,10 @@ def bundled(labels: Labels, axis: int) -> Labels:
     charge = labels.charge
     if charge is not None and (np.take(charge, [0], axis + 1) != charge).any():
         labels, charge = uncharged(labels), None
-    code = np.moveaxis(labels.code, axis + 1, -1)
+    code = combine(np.moveaxis(plain(labels).code, axis + 1, -1), name_of("bundle", rank, size))
     if charge is not None:
-        code = combine(code, name_of("bundle", rank, size), fixed=charged_axes(labels))
+        code[2 + labels.rank :] = np.lcm.reduce(labels.code[2 + labels.rank :], axis + 1)
         charge = np.take(charge, [0], axis + 1)
-    else:
-        code = combine(code, name_of("bundle", rank, size))
     code = np.expand_dims(code, axis + 1)
     return Labels(labels.shape, states, code, charge=charge, sizes=labels.sizes)
 

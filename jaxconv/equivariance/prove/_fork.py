@@ -93,11 +93,14 @@ def _rolls(
         return None
     keys = moved(before.candidates.code, axis, p).reshape(2, -1).T.tolist()
     others = absolute(after.candidates.code).reshape(2, -1).T.tolist()
-    if len(set(map(tuple, keys))) != len(keys) or sorted(keys) != sorted(others):
-        return None
+    places = list(range(len(keys)))
+    if keys != others:  # where no candidate changes, nor do ties
+        if len(set(map(tuple, keys))) != len(keys) or sorted(keys) != sorted(others):
+            return None
+        places = [others.index(key) for key in keys]
     found: set[tuple[int, int]] = set()
-    for child, key in zip(before.children, keys, strict=True):
-        rolls = _rolls(child, after.children[others.index(key)], output, axis, p)
+    for child, place in zip(before.children, places, strict=True):
+        rolls = _rolls(child, after.children[place], output, axis, p)
         if rolls is None:
             return None
         found |= rolls

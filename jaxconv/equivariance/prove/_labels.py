@@ -86,7 +86,7 @@ def _relative(code: np.ndarray, anchor: np.ndarray) -> np.ndarray:
     return sealed(code[:2], (shifts_of(code) - anchor[..., None]) % periods, periods)
 
 
-def _common_period(periods: np.ndarray) -> np.ndarray:
+def common_period(periods: np.ndarray) -> np.ndarray:
     """Least common multiple over the last axis."""
     largest = periods.max(-1)
     if (largest[..., None] % periods == 0).all():
@@ -110,7 +110,7 @@ def combine(code: np.ndarray, salt: np.ndarray, fixed: Sequence[int] = ()) -> np
     weights = multipliers(code.shape[-1]).reshape((2,) + (1,) * (code.ndim - 2) + (-1,))
     total = (_relative(code, anchor) * weights).sum(-1, dtype=U)
     names = mix(total + spread(salt, total.ndim - 1))
-    return assemble(names, anchor, _common_period(periods_of(code)))
+    return assemble(names, anchor, common_period(periods_of(code)))
 
 
 def is_zero(code: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def multiset(code: np.ndarray, salt: np.ndarray, *, search: bool = True) -> np.n
     flat = code.reshape(code.shape[0], -1, code.shape[-1])
     zero = is_zero(flat)
     zero = zero if zero.any() else None
-    periods = _common_period(periods_of(flat))
+    periods = common_period(periods_of(flat))
     if search:
         periods = _stabilized(flat, periods, zero)
     anchor = _canonical_anchor(flat, periods, zero)

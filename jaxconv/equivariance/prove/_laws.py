@@ -138,9 +138,13 @@ class _Table:
         return law
 
     def _candidates(self, axis: int, d: int, q: int, size: int) -> list[int]:
-        """Input shifts that move most of the output's middle line by q along d."""
+        """Input shifts that move most of the middle one of the lines that move, by q along d."""
         code = np.moveaxis(self.labels.code, d + 1, 1)
-        line = code[(slice(None), slice(None), *[n // 2 for n in code.shape[2:]])]
+        lines = code.reshape(*code.shape[:2], -1)
+        moving = (periods_of(lines)[axis] > 1).sum(0)
+        line = lines[
+            ..., np.flatnonzero(moving == moving.max())[(moving == moving.max()).sum() // 2]
+        ]
         same = (line[:2, q:] == line[:2, :-q]).all(0) & (periods_of(line)[axis, q:] > 1)
         shifts = shifts_of(line)[axis]
         found = ((shifts[q:] - shifts[:-q]) % size)[same]

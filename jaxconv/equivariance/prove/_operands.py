@@ -4,6 +4,7 @@ Equal constant slices get equal labels, so a positional embedding has a label pe
 periodic mask or a circulant matrix repeats and keeps its symmetry.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -26,15 +27,19 @@ from jaxconv.equivariance.prove._labels import (
     ZERO,
     absolute,
     combine,
+    common_period,
     constant_code,
     is_zero,
     multiset,
+    periods_of,
 )
 
 LONG_AXIS = 4096
 """A constant that varies along an axis longer than this is bundled there."""
 MOST_TERMS = 64
 """Sums of more terms are not kept in normal form."""
+MOST_CANCELLED = 8
+"""Sums of more terms are not searched for a and -a."""
 
 
 def merge_ulps(a: np.ndarray) -> np.ndarray:
@@ -232,13 +237,27 @@ def summed(
     within_limit(*place, sum(part.shape[-1] for part in parts))
     wide = [np.broadcast_to(p, (p.shape[0], *place, p.shape[-1])) for p in parts]
     terms = np.concatenate(wide, -1)
-    if kind != "sum":
-        terms = distinct(terms)
+    terms = cancelled(terms) if kind == "sum" else distinct(terms)
     code = multiset(terms, joint(shape, states, kind), search=search)
     labels = Labels(tuple(shape), tuple(states), code)
-    if terms.shape[-1] <= MOST_TERMS:
+    found = (periods_of(code) < common_period(periods_of(terms))).any()
+    if terms.shape[-1] <= MOST_TERMS and not found:  # a new symmetry would be lost with the terms
         labels.terms, labels.kind = terms, kind
     return labels
+
+
+def cancelled(terms: np.ndarray) -> np.ndarray:
+    """Without pairs a, -a, in sums of a few terms."""
+    count = terms.shape[-1]
+    if count > MOST_CANCELLED:
+        return terms
+    gone = is_zero(terms)
+    names, opposite = absolute(terms), absolute(negated(terms))
+    for i, j in itertools.combinations(range(count), 2):
+        pair = (names[..., i] == opposite[..., j]).all(0) & ~gone[..., i] & ~gone[..., j]
+        gone[..., i] |= pair
+        gone[..., j] |= pair
+    return without(terms, gone)
 
 
 def joint(shape: Sequence[int], states: Sequence[str], kind: str = "sum") -> np.ndarray:

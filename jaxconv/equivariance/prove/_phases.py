@@ -4,7 +4,8 @@ A label with charge c along a shifted axis of N pixels says, beside v(x) = F(T_�
 
     F(T_h x) = exp(-2πi h·c / N) F(x)                       for all h in g Z,
 
-a stabilizer with a twist; τ is 0 along such an axis. Products add charges, |·| removes them, and a
+a stabilizer with a twist, so that τ is read modulo the shifts that turn the phase by whole
+circles. Products add charges, |·| removes them, and a
 value whose charge a rule cannot follow keeps only the shifts that turn its phase by whole circles.
 """
 
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import ANY, Labels, Value, charged_axes, plain
+from jaxconv.equivariance.prove._arrays import ANY, Labels, Value, plain
 from jaxconv.equivariance.prove._labels import combine
 from jaxconv.equivariance.prove._operands import charges, common_states, lift
 from jaxconv.equivariance.prove._table import Call, Context
@@ -68,11 +69,18 @@ def _joined(
     charge: np.ndarray,
     salt: np.ndarray,
 ) -> Labels:
-    fixed = sorted({axis for labels in lifted for axis in charged_axes(labels)})
-    codes = np.broadcast_arrays(*[labels.code for labels in lifted])
-    code = combine(np.stack(codes, -1), salt, fixed)
+    code, periods = joined_code(lifted, salt)
+    code[2 + context.rank :] = periods
     charge = np.broadcast_to(charge, (context.rank, *code.shape[1:]))
-    return Labels(call.shape, tuple(states), code, charge=charge, sizes=context.sizes)
+    out = Labels(call.shape, tuple(states), code, charge=charge, sizes=context.sizes)
+    return out if (charge != 0).any() else plain(out)
+
+
+def joined_code(lifted: Sequence[Labels], salt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Code of a product, phases left out, and its periods with phases."""
+    codes = np.broadcast_arrays(*[plain(labels).code for labels in lifted])
+    phased = np.broadcast_arrays(*[labels.code[2 + labels.rank :] for labels in lifted])
+    return combine(np.stack(codes, -1), salt), np.lcm.reduce(np.stack(phased, -1), axis=-1)
 
 
 def without(*values: Value) -> list[Value]:

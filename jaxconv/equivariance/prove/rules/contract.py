@@ -12,14 +12,13 @@ from jaxconv.equivariance.prove._arrays import (
     Unmodelled,
     Value,
     bundle_rank,
-    charged_axes,
     condensed,
     plain,
 )
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import combine, multiset
 from jaxconv.equivariance.prove._operands import charges, joint, lift, without, zero_entries
-from jaxconv.equivariance.prove._phases import added_charges
+from jaxconv.equivariance.prove._phases import added_charges, has_phase
 from jaxconv.equivariance.prove._table import Call, Context, rule
 
 
@@ -47,9 +46,9 @@ def dot_general(context: Context, call: Call, a: Value, b: Value) -> Labels:
         sizes,
     )
     place = lambda array, order, first: _placed(array, order, sizes, first=first)
-    wide = np.broadcast_arrays(place(left.code, order_a, True), place(right.code, order_b, False))
-    fixed = sorted({*charged_axes(left), *charged_axes(right)})
-    code = combine(np.stack(wide, -1), salt, fixed)
+    both = place(plain(left).code, order_a, True), place(plain(right).code, order_b, False)
+    wide = np.broadcast_arrays(*both)
+    code = combine(np.stack(wide, -1), salt)
     if summing:
         for value, labels, order, first in ((a, left, order_a, True), (b, right, order_b, False)):
             if isinstance(value, Known):
@@ -63,7 +62,10 @@ def dot_general(context: Context, call: Call, a: Value, b: Value) -> Labels:
     states += [left.states[d] for d in free_a] + [right.states[d] for d in free_b]
     code = multiset(code, joint(call.shape, states)) if summing else code[..., 0]
     out = Labels(call.shape, tuple(states), code)
-    if fixed:
+    if has_phase(left, right):
+        rows = place(left.code, order_a, True), place(right.code, order_b, False)
+        rows = [row[2 + context.rank :] for row in np.broadcast_arrays(*rows)]
+        out.code[2 + context.rank :] = np.lcm(*rows).reshape(context.rank, *code.shape[1:])
         rows = place(charges(left), order_a, True), place(charges(right), order_b, False)
         charge = added_charges(*rows, context.sizes)  # axes that are contracted have one entry
         charge = charge.reshape(context.rank, *charge.shape[1 : kept + 1])

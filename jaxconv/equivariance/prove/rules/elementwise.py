@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, condensed
+from jaxconv.equivariance.prove._labels import is_zero
 from jaxconv.equivariance.prove._operands import (
     as_terms,
     charges,
@@ -76,6 +77,15 @@ def extreme(context: Context, call: Call, a: Value, b: Value) -> Labels:
 @rule(*PHASED, charged=True)
 def phased(context: Context, call: Call, *operands: Value) -> Value:
     """Products, whose charges are sums; |x|, which has none."""
+    if call.name in ("mul", "div"):
+        a, b = operands
+        zero = [isinstance(v, Known) and bool((v.array == 0).all()) for v in (a, b)]
+        if zero[0] or (zero[1] and call.name == "mul"):  # of finite values
+            return Known(np.zeros(call.shape, call.dtypes[0]))
+        if _is_one(b) and a.shape == call.shape:
+            return a
+        if call.name == "mul" and _is_one(a) and b.shape == call.shape:
+            return b
     if not has_phase(*operands):
         out = elementwise(context, call, *operands)
         if call.name == "convert_element_type" and np.dtype(call.dtypes[0]).kind in "iu":
@@ -88,6 +98,10 @@ def phased(context: Context, call: Call, *operands: Value) -> Value:
     if real:
         return elementwise(context, call, *without(*operands))
     return product(context, call, operands, powers)
+
+
+def _is_one(value: Value) -> bool:
+    return isinstance(value, Known) and bool((value.array == 1).all())
 
 
 _POWERS = {"abs": (0,), "conj": (-1,), "mul": (1, 1), "div": (1, -1), "square": (2,)}
@@ -125,7 +139,10 @@ def add(context: Context, call: Call, a: Value, b: Value) -> Value:
         for value, sign in zip((a, b), signs, strict=True)
     ]
     few = sum(part[0].size for part in parts) < SUMS_TERMS
-    return informed(summed(parts, call.shape, states, search=few), (a, b))
+    out = summed(parts, call.shape, states, search=few)
+    if out.terms is not None and is_zero(out.terms).all():
+        return Known(np.zeros(call.shape, call.dtypes[0]))
+    return informed(out, (a, b))
 
 
 @rule("neg", charged=True)

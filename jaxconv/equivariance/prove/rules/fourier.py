@@ -14,11 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import ANY, Labels, expanded, uncharged
+from jaxconv.equivariance.prove._arrays import ANY, Labels, expanded, plain, uncharged
 from jaxconv.equivariance.prove._hash import U, divisors, mix, name_of, salted
 from jaxconv.equivariance.prove._labels import (
     absolute,
-    assemble,
     combine,
     moved,
     periods_of,
@@ -46,19 +45,21 @@ class Step(NamedTuple):
 
     Attributes:
         period: least shift that leaves coefficients alone, up to their phase.
+        roll: q of a line that rolls, which becomes coefficients with phases; else 0.
         charge: of every coefficient.
         shift: τ of every coefficient.
         orbit: the coefficient that it is a shift of.
     """
 
     period: int
+    roll: int
     charge: np.ndarray
     shift: np.ndarray
     orbit: np.ndarray
 
 
-KEPT, LOST = "kept", "lost"
-"""Steps of axes whose one charge goes through, and of those whose charges do not."""
+LOST = "lost"
+"""The step of an axis whose charges do not go through."""
 
 
 def _along(context: Context, x: Labels, axis: int, length: int, sign: int, half: str) -> Labels:
@@ -71,25 +72,45 @@ def _along(context: Context, x: Labels, axis: int, length: int, sign: int, half:
         return Labels(shape, out.states, out.code, charge=out.charge, sizes=out.sizes)
     x = expanded(x, axis)
     steps = _steps(context, x, axis, length, sign, half)
-    x = _uncharged_along(x, [a for a, step in enumerate(steps) if step == LOST])
-    line = np.moveaxis(x.code, axis + 1, -1)
-    fixed = [a for a, step in enumerate(steps) if isinstance(step, Step) or step == KEPT]
+    x = _uncharged_along(x, [a for a, step in enumerate(steps) if step is LOST])
+    line = np.moveaxis(plain(x).code, axis + 1, -1)
+    fixed = [a for a, step in enumerate(steps) if isinstance(step, Step) and step.roll]
+    anchors = np.zeros((x.rank, *line.shape[1:-1]), np.int64)
+    for a in fixed:
+        line, turns = _canonical(line, a, steps[a].roll)
+        anchors[a] = turns * steps[a].period
     code = combine(line, name_of("fft", length, sign, half), fixed)
+    shifts = (shifts_of(code) + anchors)[..., None] + np.zeros(count, np.int64)
     code = np.repeat(code[..., None], count, -1)
     charge = np.repeat(np.moveaxis(charges(x), axis + 1, -1).max(-1, keepdims=True), count, -1)
-    shifts, periods, place = shifts_of(code).copy(), periods_of(code).copy(), np.arange(count)
+    phased = np.lcm.reduce(periods_of(np.moveaxis(x.code, axis + 1, -1)), axis=-1)
+    periods, place = np.repeat(phased[..., None], count, -1), np.arange(count)
     for a, step in enumerate(steps):
         if isinstance(step, Step):
-            charge[a], periods[a], shifts[a] = step.charge, step.period, step.shift
-            place = step.orbit
+            charge[a], periods[a], place = step.charge, step.period, step.orbit
+            shifts[a] += step.shift
     names = salted(code[:2], name_of("coefficient"))
     names = mix(names + mix(place.astype(U) * U(7) + U(13)))
-    out = np.moveaxis(assemble(names, shifts, periods), -1, axis + 1)
+    circle = np.array(context.sizes).reshape((-1,) + (1,) * (shifts.ndim - 1))
+    out = np.concatenate([names, (shifts % circle).astype(U), periods.astype(U)])
+    out = np.moveaxis(out, -1, axis + 1)
     states = (*x.states[:axis], "E", *x.states[axis + 1 :])
-    found = np.moveaxis(charge, -1, axis + 1) if (charge != 0).any() else None
-    if count == 1:
-        out, states = out, tuple("R" if d == axis else s for d, s in enumerate(states))
-    return Labels(shape, states, out, charge=found, sizes=context.sizes)
+    out = Labels(shape, states, out, charge=np.moveaxis(charge, -1, axis + 1), sizes=context.sizes)
+    return out if (charge != 0).any() else uncharged(out)
+
+
+def _canonical(line: np.ndarray, a: int, roll: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lines rolled by multiples of `roll` until the least name comes first; by how many.
+
+    Coordinates along other axes of the group do not count: lines there are shifts of each other.
+    """
+    length = line.shape[-1]
+    turns = length // math.gcd(roll, length)
+    names = mix(line[0] + mix(line[2 + a] + U(1)))
+    heads = names[..., -roll * np.arange(turns) % length]
+    times = heads.argmin(-1)
+    index = (np.arange(length) - roll * times[..., None]) % length
+    return np.take_along_axis(line, index[None], -1), times
 
 
 def _steps(
@@ -106,7 +127,7 @@ def _steps(
         elif not uniform:
             steps.append(LOST)
         elif (top > 0).any():
-            steps.append(KEPT if half != "in" else LOST)
+            steps.append(None if half != "in" else LOST)
         elif half != "in":
             steps.append(_forward(line, a, (size, length, sign), count))
         else:
@@ -120,7 +141,8 @@ def _uncharged_along(x: Labels, lost: list[int]) -> Labels:
     broken = uncharged(x)
     code, charge = x.code.copy(), x.charge.copy()
     for a in lost:
-        code[2 + x.rank + a], charge[a] = broken.code[2 + x.rank + a], 0
+        rows = [2 + a, 2 + x.rank + a]
+        code[rows], charge[a] = broken.code[rows], 0
     return Labels(x.shape, x.states, code, charge=charge, sizes=x.sizes)
 
 
@@ -137,7 +159,7 @@ def _forward(line: np.ndarray, a: int, geometry: tuple[int, int, int], count: in
             if whole and (after == np.roll(before, q, -1)).all():
                 k = np.arange(count)
                 charge = -sign * k * (q * size // (length * p)) % size
-                return Step(p, charge, np.zeros(count, np.int64), k)
+                return Step(p, q, charge, np.zeros(count, np.int64), k)
     return None
 
 
@@ -163,4 +185,4 @@ def _rolling(p: int, q: int, size: int, length: int) -> Step:
     j = np.arange(length)
     inverse = pow(q // step, -1, turns) if turns > 1 else 0
     times = (j - j % step) // step * inverse % turns
-    return Step(math.gcd(turns * p, size), 0 * j, times * p, j % step)
+    return Step(math.gcd(turns * p, size), 0, 0 * j, times * p, j % step)

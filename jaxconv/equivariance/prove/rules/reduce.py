@@ -14,6 +14,7 @@ from jaxconv.equivariance.prove._arrays import (
 )
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import combine, multiset
+from jaxconv.equivariance.prove._moves import reshaped
 from jaxconv.equivariance.prove._operands import as_terms, common_states, lift, summed, zipped
 from jaxconv.equivariance.prove._table import Call, Context, rule
 
@@ -43,6 +44,8 @@ def reduced(x: Labels, axes: list[int], name: str, *, commutes: bool) -> Labels:
 def reduce_terms(context: Context, call: Call, x: Labels) -> Labels:
     """Computes y = Σ x (max x, min x): of the terms of the terms."""
     axes, kind = sorted(call.params["axes"]), call.name.removeprefix("reduce_")
+    if all(x.shape[axis] == 1 for axis in axes):
+        return reshaped(x, call.shape)
     explicit = [axis for axis in axes if x.states[axis] == "E"]
     if not explicit:
         return reduced(x, axes, call.name, commutes=True)
@@ -70,6 +73,8 @@ def reduce_index(context: Context, call: Call, x: Labels) -> Value:
     """Position of an extreme: order matters. A choice among few candidates may be forked on."""
     axes = call.params["axes"]
     size = x.shape[axes[0]]
+    if size == 1:
+        return Known(np.zeros(call.shape, call.dtypes[0]))
     whole = len(axes) == 1 and x.states[axes[0]] == "E" and math.prod(x.shape) == size
     if whole and size <= MOST_CANDIDATES:
         site = context.choices
@@ -84,6 +89,8 @@ def reduce_index(context: Context, call: Call, x: Labels) -> Value:
 def cumulative(context: Context, call: Call, x: Labels) -> Labels:
     """Running reductions: a function of the whole vector along the axis."""
     axis = call.params["axis"]
+    if x.shape[axis] == 1 and call.name != "cumlogsumexp":
+        return x
     x = bundled(x, axis)
     return x.applied(call.salt(bundle_rank(x.states, axis), x.shape[axis], x.states[axis]))
 
