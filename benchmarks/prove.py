@@ -9,7 +9,6 @@ contradict is a refuted claim; a law that the numbers allow and that is not prov
 
 import argparse
 import collections
-import itertools
 import time
 
 import jax
@@ -79,7 +78,11 @@ def judge(program: Network, seed: int) -> tuple[list[str], list[tuple[Law, str]]
     rank = len(traced.sizes)
     if seed % SAMPLED == 0:
         origin = (0,) * rank
-        refuted += [] if _same(values[origin], np.asarray(program(jnp.asarray(x)))) else ["not what JAX says"]
+        refuted += (
+            []
+            if _same(values[origin], np.asarray(program(jnp.asarray(x))))
+            else ["not what JAX says"]
+        )
     verdicts = []
     for axis, law in enumerate(laws[0]):
         refuted += _refutes(values, axis, law, rank)

@@ -48,7 +48,7 @@ def observed(
     steps: list[Step] = []
     run = program.run(context or Context(program.sizes), steps.append)
     start = run.operands[-1]
-    oracle.check("input", start, oracle.inputs)
+    oracle.check("input", start, list(oracle.inputs))
     numbers: dict[int, list[Any]] = {id(start): list(oracle.inputs)}
     count = len(oracle.inputs)
     read = lambda value: [value.value] * count if isinstance(value, Known) else numbers[id(value)]
@@ -107,7 +107,7 @@ class _Oracle:
     def _places(self, shifts: np.ndarray) -> np.ndarray:
         """Rows of the grid that hold shifts (..., D)."""
         wrapped = np.moveaxis(shifts % np.array(self.sizes), -1, 0)
-        return np.ravel_multi_index(tuple(wrapped), self.sizes)
+        return np.asarray(np.ravel_multi_index(tuple(wrapped), self.sizes))
 
     def _phases(self, charge: np.ndarray) -> np.ndarray:
         turns = charge.T @ (self.grid / np.array(self.sizes)).T

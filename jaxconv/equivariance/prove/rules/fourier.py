@@ -74,11 +74,13 @@ def _along(context: Context, x: Labels, axis: int, length: int, sign: int, half:
     steps = _steps(context, x, axis, length, sign, half)
     x = _uncharged_along(x, [a for a, step in enumerate(steps) if step is LOST])
     line = np.moveaxis(plain(x).code, axis + 1, -1)
-    fixed = [a for a, step in enumerate(steps) if isinstance(step, Step) and step.roll]
+    fixed = []
     anchors = np.zeros((x.rank, *line.shape[1:-1]), np.int64)
-    for a in fixed:
-        line, turns = _canonical(line, a, steps[a].roll)
-        anchors[a] = turns * steps[a].period
+    for a, step in enumerate(steps):
+        if isinstance(step, Step) and step.roll:
+            line, turns = _canonical(line, a, step.roll)
+            anchors[a] = turns * step.period
+            fixed.append(a)
     code = combine(line, name_of("fft", length, sign, half), fixed)
     shifts = (shifts_of(code) + anchors)[..., None] + np.zeros(count, np.int64)
     code = np.repeat(code[..., None], count, -1)
