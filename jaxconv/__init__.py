@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jaxconv import doctor as doctor
     from jaxconv import equivariance as equivariance
     from jaxconv import models as models
     from jaxconv._summary import summary as summary
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 from jaxconv import layers as layers
 from jaxconv import ops as ops
 from jaxconv._types import Layer as Layer
+from jaxconv.compiler_options import compiler_options as compiler_options
 from jaxconv.compose import as_layer as as_layer
 from jaxconv.compose import parallel as parallel
 from jaxconv.compose import remat as remat
@@ -50,6 +52,7 @@ from jaxconv.layers import upsample as upsample
 
 # Loaded when first asked for, so that importing the layers alone stays quick (test_import.py).
 _ON_DEMAND = {
+    "doctor": ("jaxconv.doctor", None),
     "equivariance": ("jaxconv.equivariance", None),
     "models": ("jaxconv.models", None),
     "summary": ("jaxconv._summary", "summary"),

@@ -8,7 +8,9 @@ EXTRAS = (
     *("optax", "matplotlib", "sklearn", "PIL", "tqdm", "safetensors", "orbax", "scipy"),
     *("torch", "flax", "equinox", "haiku", "keras", "chex"),
 )
-LAZY = tuple(f"jaxconv.{part}" for part in ("train", "plots", "equivariance", "models", "_summary"))
+LAZY = tuple(
+    f"jaxconv.{part}" for part in ("train", "plots", "equivariance", "models", "_summary", "doctor")
+)
 
 PROGRAM = """
 import json, sys, warnings
