@@ -45,13 +45,17 @@ TABLE: dict[tuple[str, str], tuple[Row, ...]] = {
             "dense convolutions",
             lambda c: not c.grouped and c.dense >= 3 * c.products,
             {_KERNELS: ""},
-            "TODO",
+            "resnet(20) 64x32x32: 208 -> 162 (products and reductions 166); resnet(18) 16x32x32: "
+            "278 -> 226; lenet 128x28x28: 14.7 -> 12.1; unet 4x64x64: 42 -> 35; six 3x3 "
+            "convolutions and two dense layers 32x32x32: 38 -> 29",
         ),
         Row(
             "anything else",
             lambda c: True,
             {},
-            "TODO",
+            "mobilenet_v2 16x96x96: 155 -> 272 without kernels, 157 with products and reductions; "
+            "convnext blocks 4x56x56: 392 -> 739 and 373; resnet(50) 4x96x96: 307 -> 320 and 271, "
+            "but fused reductions are those that return wrong numbers",
         ),
     ),
 }

@@ -36,6 +36,7 @@ FLOORS = {
     "jaxconv._cost": 4,
     "jaxconv._summary": 4,
     "jaxconv.weights": 5,
+    "jaxconv.__main__": 6,
     "jaxconv": 6,
 }
 """The floor of every part; the package itself, whose contents page imports them all, on top."""
