@@ -43,5 +43,8 @@ from jaxconv.equivariance.page import audit_page as audit_page
 from jaxconv.equivariance.protocols import PROTOCOLS as PROTOCOLS
 from jaxconv.equivariance.protocols import Protocol as Protocol
 from jaxconv.equivariance.protocols import protocol as protocol
+from jaxconv.equivariance.prove import Proof as Proof
+from jaxconv.equivariance.prove import assert_proved as assert_proved
+from jaxconv.equivariance.prove import prove as prove
 from jaxconv.equivariance.score import consistency as consistency
 from jaxconv.equivariance.score import prediction_grid as prediction_grid

@@ -71,6 +71,10 @@ SPOKEN = {
 """Primitives by the names that people call them by."""
 
 
+SELECTIONS = ("slice", "rev", "concatenate", "dynamic_slice", "gather", "split", "pad")
+"""Primitives that only pick elements."""
+
+
 def spoken(primitive: str) -> str:
     """The name of an operation in a report."""
     return SPOKEN.get(primitive, primitive)
@@ -104,14 +108,14 @@ class Recorder:
     Attributes:
         sizes: of the shifted axes.
         level: what it charges, "stride" (in a run with circular borders) or "border".
-        strides: (step, axis) -> lattice that strides leave there, for a recorder of borders.
+        strides: (step, axis) of what is charged, or was, in the run with circular borders.
         seen: the steps, in program order.
         labels: how many labels the run made, which is what it cost.
     """
 
     sizes: tuple[int, ...]
     level: str
-    strides: dict[tuple[int, int], int] = field(default_factory=dict)
+    strides: set[tuple[int, int]] = field(default_factory=set)
     seen: list[Seen] = field(default_factory=list)
     labels: int = 0
     steps: int = 0
@@ -151,6 +155,8 @@ class Recorder:
             now = lattice(made.laws[axis], size)
             read = dict.fromkeys(limit for trail in trails for limit in trail.limits[axis])
             kept = [limit for limit in read if limit.explains(now)]
+            if self.level == "border" and made.laws[axis].exact:
+                kept = []  # a lattice of the whole is what strides leave
             before = [(trail.laws[axis], trail.extents[axis]) for trail in trails]
             then = math.lcm(*[lattice(law, size) for law, _ in before])
             charge = self._charge(step, before, made, axis, (then, now))
@@ -169,12 +175,15 @@ class Recorder:
         if self.level == "stride":
             if then % now == 0:
                 return None
-            self.strides[self.steps, axis] = now
+            self.strides.add((self.steps, axis))
             if now < size:
                 of = "" if then == 1 else f" of the multiples of {then}"
-                return cause, f"leaves multiples of {now}{of}", then, now
-            return cause, "no shift is left" + _indivisible(step, cause), then, now
-        if then % now and self.strides.get((self.steps, axis)) != now:
+                odd = f", which does not divide {size}" if size % now else ""
+                return cause, f"leaves multiples of {now}{of}{odd}", then, now
+            return cause, "no shift is left", then, now
+        if law.exact:
+            return None
+        if then % now:
             left = f"exact only inside{halo}" if halo else "no shift is left"
             return cause, left, then, now
         if "padding" not in cause:
@@ -196,18 +205,6 @@ def _halo(law: Law, extent: int) -> str:
     return f", halo {law.halo} of {extent}" if law.kind == "interior" else ""
 
 
-def _indivisible(step: Step, cause: str) -> str:
-    """Why a stride leaves nothing: the size that it does not divide."""
-    params = step.equation.params
-    strides, sizes = params.get("window_strides") or params.get("strides"), step.operands[0].shape
-    if cause != "stride" or not strides:
-        return ""
-    numbers = params.get("dimension_numbers")
-    axes = numbers.lhs_spec[2:] if numbers is not None else range(len(sizes))
-    bad = [(s, sizes[axis]) for s, axis in zip(strides, axes, strict=True) if sizes[axis] % s]
-    return f": {bad[0][0]} does not divide {bad[0][1]}" if bad else ""
-
-
 def _cause(step: Step) -> str:
     """What about an operation breaks a law, in words."""
     if step.gap is not None:
@@ -220,6 +217,8 @@ def _cause(step: Step) -> str:
         return "stride"
     if primitive.startswith(("conv_general_dilated", "reduce_window")):
         return "window"
+    if primitive in SELECTIONS:
+        return "selection"
     still = [v for v in step.operands if not isinstance(v, Labels) or not moves(v)]
     if not still or len(step.operands) < 2:
         return "operation"

@@ -66,18 +66,17 @@ def prove(
     laws, decided = output_laws(program, run, periodic=periodic)
     walks = walks_of(program)
     chosen = choice_limits(program, periodic=periodic) if decided else None
-    outputs = [
-        Output(
-            path,
-            run.outputs[number].shape,
-            laws[number],
-            left[number],
-            chosen[number] if chosen else _limits(wrapped, circular.outputs[number], left[number]),
-            () if periodic or chosen else _limits(recorder, run.outputs[number], laws[number]),
-            tuple(walk.field(program.program.outputs[number]) for walk in walks),
-        )
-        for number, path in enumerate(program.paths)
-    ]
+    outputs = []
+    for number, path in enumerate(program.paths):
+        strides = _limits(wrapped, circular.outputs[number], left[number])
+        borders = _limits(recorder, run.outputs[number], laws[number])
+        if chosen is not None:
+            strides, borders = chosen[number], ()
+        fields = tuple(walk.field(program.program.outputs[number]) for walk in walks)
+        known = {(limit.order, limit.axis, limit.after) for limit in strides}
+        borders = tuple(l for l in borders if (l.order, l.axis, l.after) not in known)
+        shape = run.outputs[number].shape
+        outputs.append(Output(path, shape, laws[number], left[number], strides, borders, fields))
     return Proof(
         program,
         tuple(outputs),
