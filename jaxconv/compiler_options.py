@@ -8,7 +8,7 @@ for one operation, so a library cannot choose it inside its operations; `jax.jit
 
 import importlib.metadata
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -94,6 +94,28 @@ def compiler_options(f: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[s
     """
     rows = _rows()
     return dict(choose(content(f, *args, **kwargs), rows).options) if rows else {}
+
+
+def tuned_jit(
+    f: Callable[..., Any], options: Mapping[str, Any] | None = None, **jit_options: Any
+) -> Callable[..., Any]:
+    """`jax.jit(f)` with options that are picked from the arguments of its first call.
+
+    Args:
+        f: a pure function of pytrees of arrays.
+        options: compiler options instead of those of `compiler_options`; {} for none.
+        jit_options: passed on to `jax.jit`.
+    """
+    jitted = None
+
+    def call(*args: Any) -> Any:
+        nonlocal jitted
+        if jitted is None:
+            chosen = compiler_options(f, *args) if options is None else dict(options)
+            jitted = jax.jit(f, compiler_options=chosen or None, **jit_options)
+        return jitted(*args)
+
+    return call
 
 
 def rows_here() -> list[Row]:

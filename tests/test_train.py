@@ -19,7 +19,7 @@ import optax
 import pytest
 from helpers import assert_close, raises
 
-from jaxconv import Layer, train
+from jaxconv import Layer, compiler_options, train
 from jaxconv.compose import serial
 from jaxconv.layers import batch_norm, conv, dense, dropout
 from jaxconv.train import data, metrics, precision, run_folder
@@ -462,6 +462,31 @@ def test_the_step_is_compiled_once():
     watched = Layer(linear().init, apply, "watched")
     run(watched, epochs=3, eval_step=train.make_eval_step(watched, CROSS_ENTROPY))
     assert traces == [True, False]
+
+
+def test_compiler_options_are_picked_and_change_no_more_than_rounding(monkeypatch):
+    """Those of `jaxconv.compiler_options` for the step reach the compiler, unless others do."""
+    step, optimizer = network_step()
+    start = train.init_train_state(network(), optimizer, jax.random.key(0), images().train_images)
+    batch = (images().train_images[:8], images().train_labels[:8])
+    picked = compiler_options(step, start, batch, jax.random.key(0))
+    asked, jit = [], jax.jit
+
+    def watched(f, **options):
+        if "donate_argnums" in options:
+            asked.append(options["compiler_options"])
+        return jit(f, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(jax, "jit", watched)
+        tuned = network_run(epochs=1, start=start)
+        plain = network_run(epochs=1, start=start, compiler_options={})
+    assert asked == [picked or None, None]
+    # Not relative to each leaf: that of a bias before a batch norm is zero but for rounding.
+    for a, b in zip(*map(jax.tree.leaves, (tuned.train_state, plain.train_state)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="xla_there_is_no_such_option"):
+        run(compiler_options={"xla_there_is_no_such_option": True})
 
 
 def test_without_a_test_set_the_columns_stay_empty():

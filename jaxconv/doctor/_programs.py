@@ -221,11 +221,14 @@ def own_ties(jit: Jit) -> float:
 # --- compiler options ----------------------------------------------------------------------------
 
 
+UNDER_OPTIONS = (rows, nan, gradients, own_gradients, ties, own_ties, rank_7)
+"""What options can break; a negative padding is wrong under all of them."""
+
+
 def own_options(jit: Jit) -> float | None:
-    """What options can break, under each set of options that `compiler_options` may return."""
+    """The same programs under each set of options that `compiler_options` may return."""
     tuned = [functools.partial(jit, compiler_options=row.options) for row in rows_here()]
-    programs = (rows, nan, gradients, own_gradients, ties, own_ties, rank_7)
-    return max((program(jit) for jit in tuned for program in programs), default=None)
+    return max((program(jit) for jit in tuned for program in UNDER_OPTIONS), default=None)
 
 
 PROGRAMS: dict[str, Callable[[Jit], float | None]] = {

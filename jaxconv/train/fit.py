@@ -1,9 +1,8 @@
 """The loop: it only iterates. What decides is in the step, what is written is in the journal."""
 
-import functools
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv import _parse
+from jaxconv.compiler_options import tuned_jit
 from jaxconv.train._interrupt import interruptions
 from jaxconv.train._journal import Journal, Record, Settings, progress_bar
 from jaxconv.train.data.order import batches, order
@@ -50,6 +50,7 @@ def fit(
     progress: bool = True,
     report: Callable[[str], None] = print,
     log_every: int = 10,
+    compiler_options: Mapping[str, Any] | None = None,
 ) -> Fit:
     """Calls a step on every batch of every epoch.
 
@@ -76,6 +77,8 @@ def fit(
         progress: a progress bar, on a terminal.
         report: takes the lines of text, one an epoch.
         log_every: steps from one record of the loss to the next.
+        compiler_options: of the jits of both steps; picked by `jaxconv.compiler_options` unless
+            given. {} compiles with the defaults of XLA.
 
     Returns:
         A `Fit`. After Ctrl-C it holds what was reached; with a run folder, params.safetensors and
@@ -96,8 +99,9 @@ def fit(
         progress_bar(wanted=progress),
     )
     key = jax.random.fold_in(jax.random.key(seed), 1)  # key(seed) itself often makes the parameters
-    advance = functools.partial(jax.jit(step, donate_argnums=0), key=key)
-    score = None if eval_step is None else jax.jit(eval_step)
+    jitted = tuned_jit(step, compiler_options, donate_argnums=0)
+    advance = lambda now, batch: jitted(now, batch, key)
+    score = None if eval_step is None else tuned_jit(eval_step, compiler_options)
     now = jax.tree.map(jnp.copy, train_state)
     journal = Journal(settings, int(now.step))
     with interruptions() as interrupted:
