@@ -29,21 +29,21 @@ def convolve(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     """Convolves x (N, *spatial, C) with kernel (*window, C / groups, features)."""
     if not _define.ENABLED:
         return lax_conv(x, kernel, slide)
-    return _conv.bind(x, kernel, slide=slide)
+    return _define.bind(_conv, x, kernel, slide=slide)
 
 
 def input_gradient(g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sizes) -> jax.Array:
     """The x-shaped cotangent of `convolve` for a y-shaped g; `spatial` are the sizes of x."""
     if not _define.ENABLED:
         return _lax_input_gradient(g, kernel, slide, spatial)
-    return _input_gradient.bind(g, kernel, slide=slide, spatial=spatial)
+    return _define.bind(_input_gradient, g, kernel, slide=slide, spatial=spatial)
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes) -> jax.Array:
     """The kernel-shaped cotangent of `convolve` for a y-shaped g."""
     if not _define.ENABLED:
         return _lax_kernel_gradient(x, g, slide, window)
-    return _kernel_gradient.bind(x, g, slide=slide, window=window)
+    return _define.bind(_kernel_gradient, x, g, slide=slide, window=window)
 
 
 # --- lowerings -------------------------------------------------------------------------------
@@ -122,25 +122,29 @@ def _count(args: Any, mapped: Any) -> int:
 def _batch_conv(args: Any, mapped: Any, *, slide: Slide) -> jax.Array:
     (x, kernel), count = args, _count(args, mapped)
     if not mapped[1]:
-        return _out_of_batch(_conv.bind(_into_batch(x), kernel, slide=slide), count)
+        return _out_of_batch(_define.bind(_conv, _into_batch(x), kernel, slide=slide), count)
     if not mapped[0]:
-        y = _conv.bind(x, _into_last(kernel, slide.groups), slide=slide)
+        y = _define.bind(_conv, x, _into_last(kernel, slide.groups), slide=slide)
         return _out_of_last(y, count, slide.groups)
-    y = _conv.bind(_into_last(x, 1), _into_last(kernel, 1), slide=_more_groups(slide, count))
+    y = _define.bind(
+        _conv, _into_last(x, 1), _into_last(kernel, 1), slide=_more_groups(slide, count)
+    )
     return _out_of_last(y, count, 1)
 
 
 def _batch_input_gradient(args: Any, mapped: Any, *, slide: Slide, spatial: Sizes) -> jax.Array:
     (g, kernel), count = args, _count(args, mapped)
     if not mapped[1]:
-        x = _input_gradient.bind(_into_batch(g), kernel, slide=slide, spatial=spatial)
+        x = _define.bind(_input_gradient, _into_batch(g), kernel, slide=slide, spatial=spatial)
         return _out_of_batch(x, count)
     if not mapped[0]:  # the kernels side by side read more channels of each group
         wide = jnp.concatenate(list(kernel), axis=-2)
-        x = _input_gradient.bind(g, wide, slide=slide, spatial=spatial)
+        x = _define.bind(_input_gradient, g, wide, slide=slide, spatial=spatial)
         return _out_of_last(x, count, slide.groups)
     many = _more_groups(slide, count)
-    x = _input_gradient.bind(_into_last(g, 1), _into_last(kernel, 1), slide=many, spatial=spatial)
+    x = _define.bind(
+        _input_gradient, _into_last(g, 1), _into_last(kernel, 1), slide=many, spatial=spatial
+    )
     return _out_of_last(x, count, 1)
 
 
@@ -148,41 +152,67 @@ def _batch_kernel_gradient(args: Any, mapped: Any, *, slide: Slide, window: Size
     (x, g), count = args, _count(args, mapped)
     if not mapped[1]:
         wide = _into_last(x, slide.groups)
-        kernel = _kernel_gradient.bind(wide, g, slide=slide, window=window)
+        kernel = _define.bind(_kernel_gradient, wide, g, slide=slide, window=window)
         return jnp.stack(jnp.split(kernel, count, axis=-2))
     if not mapped[0]:
         wide = _into_last(g, slide.groups)
-        kernel = _kernel_gradient.bind(x, wide, slide=slide, window=window)
+        kernel = _define.bind(_kernel_gradient, x, wide, slide=slide, window=window)
         return _out_of_last(kernel, count, slide.groups)
     many = _more_groups(slide, count)
-    kernel = _kernel_gradient.bind(_into_last(x, 1), _into_last(g, 1), slide=many, window=window)
+    kernel = _define.bind(
+        _kernel_gradient, _into_last(x, 1), _into_last(g, 1), slide=many, window=window
+    )
     return _out_of_last(kernel, count, 1)
 
 
 # --- registration ----------------------------------------------------------------------------
 
-_conv = _define.define("jaxconv_conv", plain=lax_conv, cpu=_cpu_conv)
+
+def _once(first: Any, last: Any, rank: int) -> tuple[Any, ...]:
+    """Sharded over the first and the last axis; a mesh axis cannot serve both."""
+    return (first, *(None,) * (rank - 2), None if last == first else last)
+
+
+_conv = _define.define(
+    "jaxconv_conv",
+    plain=lax_conv,
+    cpu=_cpu_conv,
+    sharding=lambda specs: _once(specs[0][0], specs[1][-1], len(specs[0])),
+)
 _input_gradient = _define.define(
-    "jaxconv_conv_input_gradient", plain=_lax_input_gradient, cpu=_cpu_input_gradient
+    "jaxconv_conv_input_gradient",
+    plain=_lax_input_gradient,
+    cpu=_cpu_input_gradient,
+    sharding=lambda specs: _once(specs[0][0], specs[1][-2] or specs[1][-1], len(specs[0])),
 )
 _kernel_gradient = _define.define(
-    "jaxconv_conv_kernel_gradient", plain=_lax_kernel_gradient, cpu=_cpu_kernel_gradient
+    "jaxconv_conv_kernel_gradient",
+    plain=_lax_kernel_gradient,
+    cpu=_cpu_kernel_gradient,
+    sharding=lambda specs: _once(None, specs[1][-1], len(specs[0])),
 )
+
 
 _define.bilinear(
     _conv,
-    lambda ct, k, x, slide: _input_gradient.bind(ct, k, slide=slide, spatial=x.shape[1:-1]),
-    lambda ct, x, k, slide: _kernel_gradient.bind(x, ct, slide=slide, window=k.shape[:-2]),
+    lambda ct, k, x, slide: _define.bind(
+        _input_gradient, ct, k, slide=slide, spatial=x.shape[1:-1]
+    ),
+    lambda ct, x, k, slide: _define.bind(_kernel_gradient, x, ct, slide=slide, window=k.shape[:-2]),
 )
 _define.bilinear(
     _input_gradient,
-    lambda ct, k, g, slide, spatial: _conv.bind(ct, k, slide=slide),
-    lambda ct, g, k, slide, spatial: _kernel_gradient.bind(ct, g, slide=slide, window=k.shape[:-2]),
+    lambda ct, k, g, slide, spatial: _define.bind(_conv, ct, k, slide=slide),
+    lambda ct, g, k, slide, spatial: _define.bind(
+        _kernel_gradient, ct, g, slide=slide, window=k.shape[:-2]
+    ),
 )
 _define.bilinear(
     _kernel_gradient,
-    lambda ct, g, x, slide, window: _input_gradient.bind(g, ct, slide=slide, spatial=x.shape[1:-1]),
-    lambda ct, x, g, slide, window: _conv.bind(x, ct, slide=slide),
+    lambda ct, g, x, slide, window: _define.bind(
+        _input_gradient, g, ct, slide=slide, spatial=x.shape[1:-1]
+    ),
+    lambda ct, x, g, slide, window: _define.bind(_conv, x, ct, slide=slide),
 )
 _define.batched(_conv, _batch_conv)
 _define.batched(_input_gradient, _batch_input_gradient)

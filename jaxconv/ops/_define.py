@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import ShapedArray
 from jax.interpreters import ad, batching, mlir
+from jax.sharding import AbstractMesh, PartitionSpec, use_abstract_mesh
 
 try:  # what jax.extend.core re-exports, without the 45 ms that importing jax.extend takes
     from jax._src.core import ClosedJaxpr as ClosedJaxpr
@@ -38,16 +39,28 @@ if _SWITCH not in ("on", "off"):
 ENABLED = _SWITCH == "on"
 """Whether operations bind primitives; otherwise everything runs on plain lax."""
 
+_NO_MESH = AbstractMesh((), ())
+
 _PLAIN: dict[Primitive, Callable[..., jax.Array]] = {}
 
 
+Specs = Sequence[Sequence[Any]]
+"""For every operand the mesh axes that each of its axes is sharded over, None for none."""
+
+
 def define(
-    name: str, *, plain: Callable[..., jax.Array], cpu: Callable[..., jax.Array]
+    name: str,
+    *,
+    plain: Callable[..., jax.Array],
+    cpu: Callable[..., jax.Array],
+    sharding: Callable[[Specs], Sequence[Any]],
 ) -> Primitive:
     """A primitive of one result that is lowered by `cpu` on CPUs and by `plain` elsewhere.
 
     Both are functions of arrays and of the primitive's parameters, in jnp and lax; their results
-    are equal up to rounding. Shapes and dtypes are those of `plain`.
+    are equal up to rounding. Shapes and dtypes are those of `plain`. All operands and the result
+    have the same number of axes; `sharding` says over which axes of an explicit mesh the result
+    is sharded.
     """
     primitive = Primitive(name)
     _PLAIN[primitive] = plain
@@ -55,17 +68,51 @@ def define(
     @primitive.def_abstract_eval
     def _(*args: Any, **params: Any) -> Any:
         like = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in args]
-        out = jax.eval_shape(functools.partial(plain, **params), *like)
-        return ShapedArray(out.shape, out.dtype)
+        with use_abstract_mesh(_NO_MESH):
+            out = jax.eval_shape(functools.partial(plain, **params), *like)
+        placed = next((a for a in args if not a.sharding.mesh.empty), args[0])
+        where = placed.sharding
+        if not where.mesh.empty:
+            where = where.update(spec=PartitionSpec(*sharding([a.sharding.spec for a in args])))
+        return placed.update(shape=out.shape, dtype=out.dtype, weak_type=False, sharding=where)
 
     @functools.cache
     def compiled(**params: Any) -> Callable[..., jax.Array]:
         return jax.jit(functools.partial(primitive.bind, **params))
 
     primitive.def_impl(lambda *args, **params: compiled(**params)(*args))
-    mlir.register_lowering(primitive, mlir.lower_fun(plain, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(cpu, multiple_results=False), platform="cpu")
+    mlir.register_lowering(primitive, _lowering(plain))
+    mlir.register_lowering(primitive, _lowering(cpu), platform="cpu")
     return primitive
+
+
+def _lowering(form: Callable[..., jax.Array]) -> Any:
+    """Lowers by tracing `form`; how operands are sharded is the compiler's to propagate."""
+    lower = mlir.lower_fun(form, multiple_results=False)
+
+    def rule(ctx: Any, *args: Any, **params: Any) -> Any:
+        bare = [ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in]
+        with use_abstract_mesh(_NO_MESH):
+            return lower(ctx.replace(avals_in=bare), *args, **params)
+
+    return rule
+
+
+def bind(primitive: Primitive, *args: Any, **params: Any) -> jax.Array:
+    """Applies a primitive; inside `jax.shard_map` what one operand varies over, all do."""
+    over = [_varying(jax.typeof(a)) for a in args]
+    every = frozenset[Any]().union(*over)
+    matched = [
+        jax.lax.pcast(a, tuple(every - axes), to="varying") if every - axes else a
+        for a, axes in zip(args, over, strict=True)
+    ]
+    return primitive.bind(*matched, **params)
+
+
+def _varying(aval: Any) -> frozenset[Any]:
+    """The axes of a manual mesh that a value varies over; `vma` before jax 0.10."""
+    manual = getattr(aval, "manual_axis_type", None)
+    return getattr(aval, "vma", frozenset()) if manual is None else manual.varying
 
 
 def bilinear(
@@ -88,18 +135,40 @@ def linear_in_first(primitive: Primitive, transpose: Callable[..., jax.Array]) -
 
     `transpose(cotangent, y, like, **params)` returns the cotangent of the first operand.
     """
-
-    def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
-        out = primitive.bind(*primals, **params)
-        return out, primitive.bind(tangents[0], primals[1], **params)
+    tangent_through(primitive, lambda t, x, y, **params: bind(primitive, t, y, **params))
 
     def transposed(ct: Any, x: Any, y: Any, **params: Any) -> tuple[Any, None]:
         if type(ct) is ad.Zero:
             return ad.Zero(x.aval), None
         return transpose(ct, y, x.aval, **params), None
 
-    ad.primitive_jvps[primitive] = jvp
     ad.primitive_transposes[primitive] = transposed
+
+
+def tangent_through(primitive: Primitive, rule: Callable[..., jax.Array]) -> None:
+    """Gives the tangent `rule(tangent, *operands, **params)` for that of the first operand."""
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
+        out = bind(primitive, *primals, **params)
+        if type(tangents[0]) is ad.Zero:
+            return out, _zero_tangent(out)
+        return out, rule(tangents[0], *primals, **params)
+
+    ad.primitive_jvps[primitive] = jvp
+
+
+def without_tangent(primitive: Primitive) -> None:
+    """Declares the result of a primitive an integer, which has no derivative."""
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
+        out = bind(primitive, *primals, **params)
+        return out, _zero_tangent(out)
+
+    ad.primitive_jvps[primitive] = jvp
+
+
+def _zero_tangent(out: Any) -> Any:
+    return ad.Zero(jax.typeof(out).to_tangent_aval())
 
 
 def batched(primitive: Primitive, rule: Callable[..., jax.Array]) -> None:
