@@ -6,7 +6,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from jaxconv import _parse
 from jaxconv._types import IntOrInts
@@ -85,7 +84,7 @@ def adaptive_max_pool(x: jax.Array, output_shape: IntOrInts) -> jax.Array:
     sizes = _grid(where, x, output_shape)
     check_ordered(where, x)
     for axis in range(x.ndim - 2, 0, -1):
-        x = _reduce_axis(x, axis, sizes[axis - 1], lambda x, row: extreme_row(x, row, lax.gt))
+        x = _reduce_axis(x, axis, sizes[axis - 1], lambda x, row: extreme_row(x, row, largest=True))
     return x
 
 

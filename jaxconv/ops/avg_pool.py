@@ -132,7 +132,7 @@ def lp_pool(
     padded = pad_axes(where, x, plan.padding, plan.modes)
     if math.isinf(order):
         whole = plan._replace(padding=((0, 0),) * len(plan.window))
-        return extreme(where, _magnitude(padded), whole, lax.gt)
+        return extreme(where, _magnitude(padded), whole, largest=True)
     powers = _power(padded.astype(accumulator(x.dtype)), order)
     return _root(_sum(powers, plan), order).astype(x.dtype)
 

@@ -1,15 +1,16 @@
 """Max and min pooling whose ties go to the first extreme, and whose NaNs stay."""
 
-from collections.abc import Callable
-from typing import Any
+import math
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from jaxconv._types import HasShape, IntOrInts, Padding, PaddingMode
-from jaxconv.ops import _window
+from jaxconv.ops import _extremes, _window
+from jaxconv.ops._cpu.extremes import wins
+from jaxconv.ops._cpu.taps import Slide
+from jaxconv.ops._extremes import worst
 from jaxconv.ops.conv import Windows
 from jaxconv.ops.pad import pad_axes
 
@@ -63,7 +64,7 @@ def max_pool(
         torch.nn.functional.max_pool2d, whose rules for ties and NaNs these are.
     """
     plan = _window.plan_pool("max_pool", x, window, stride, padding, padding_mode, dilation)
-    return extreme("max_pool", x, plan, lax.gt)
+    return extreme("max_pool", x, plan, largest=True)
 
 
 def min_pool(
@@ -104,52 +105,42 @@ def min_pool(
         [1, 1, 5]
     """
     plan = _window.plan_pool("min_pool", x, window, stride, padding, padding_mode, dilation)
-    return extreme("min_pool", x, plan, lax.lt)
+    return extreme("min_pool", x, plan, largest=False)
 
 
-def extreme(
-    where: str, x: jax.Array, plan: Windows, better: Callable[[Any, Any], jax.Array]
-) -> jax.Array:
-    """The extreme of every window: the largest when `better` is lax.gt, the smallest for lax.lt."""
+def extreme(where: str, x: jax.Array, plan: Windows, *, largest: bool) -> jax.Array:
+    """The largest or the smallest value of every window."""
     check_ordered(where, x)
     _window.counts(where, x, plan)
-    y = pad_axes(where, x, plan.padding, plan.modes, worst(x.dtype, better))
+    y = pad_axes(where, x, plan.padding, plan.modes, worst(x.dtype, largest=largest))
+    if math.prod(plan.window) <= _extremes.MOST_TAPS:
+        slide = Slide(plan.stride, plan.dilation, ((0, 0),) * len(plan.window))
+        return _extremes.extreme(y, slide, plan.window, largest=largest)
     for row in _window.rows(plan):
-        y = extreme_row(y, row, better)
+        y = extreme_row(y, row, largest=largest)
     return y
 
 
-def extreme_row(
-    x: jax.Array, row: _window.Row, better: Callable[[Any, Any], jax.Array]
-) -> jax.Array:
+def extreme_row(x: jax.Array, row: _window.Row, *, largest: bool) -> jax.Array:
     """The first extreme of every window of a row."""
+    if row.window <= _extremes.MOST_TAPS:
+        slide, window = _along_axis(row, x.ndim - 2)
+        reach = row.stride * (row.output - 1) + row.dilation * (row.window - 1) + 1
+        part = lax.slice_in_dim(x, row.start, row.start + reach, axis=row.axis)
+        return _extremes.extreme(part, slide, window, largest=largest)
 
     def combine(left: _window.Parts, right: _window.Parts) -> _window.Parts:
         (y,), (t,) = left, right
-        return (jnp.where(wins(t, y, better), t, y),)
+        return (jnp.where(wins(t, y, largest=largest), t, y),)
 
     (y,) = _window.reduce_row((x,), row, combine)
     return y
 
 
-def wins(t: jax.Array, y: jax.Array, better: Callable[[Any, Any], jax.Array]) -> jax.Array:
-    """Where a later value replaces an earlier one: it is better, or NaN."""
-    take = better(t, y)
-    return take | jnp.isnan(t) if jnp.issubdtype(t.dtype, jnp.floating) else take
-
-
-def worst(dtype: Any, better: Callable[[Any, Any], jax.Array]) -> Any:
-    """The value that loses against every other of a dtype."""
-    low = better is lax.gt
-    if jnp.issubdtype(dtype, jnp.bool_):
-        return not low
-    if jnp.issubdtype(dtype, jnp.integer):
-        limits = jnp.iinfo(dtype)
-        return limits.min if low else limits.max
-    limit = -np.inf if low else np.inf
-    if np.isnan(np.asarray(limit, dtype)):  # some 8-bit floats have no infinity
-        return float(jnp.finfo(dtype).min if low else jnp.finfo(dtype).max)
-    return limit
+def _along_axis(row: _window.Row, rank: int) -> tuple[Slide, tuple[int, ...]]:
+    """The slide and the window of a row, with entries of 1 for the other spatial axes."""
+    only = lambda n: tuple(n if axis == row.axis else 1 for axis in range(1, rank + 1))
+    return Slide(only(row.stride), only(row.dilation), ((0, 0),) * rank), only(row.window)
 
 
 def check_ordered(where: str, x: HasShape) -> None:

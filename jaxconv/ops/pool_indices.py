@@ -4,13 +4,14 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from jaxconv import _parse
 from jaxconv._types import IntOrInts, Padding, PaddingMode
 from jaxconv.ops import _window
+from jaxconv.ops._cpu.extremes import wins
+from jaxconv.ops._extremes import worst
 from jaxconv.ops.pad import pad_axes
-from jaxconv.ops.pool import check_ordered, wins, worst
+from jaxconv.ops.pool import check_ordered
 
 
 def max_pool_with_indices(
@@ -62,7 +63,7 @@ def max_pool_with_indices(
     _window.counts(where, x, plan)
     spatial = x.shape[1:-1]
     grid = jnp.arange(math.prod(spatial), dtype=jnp.int32).reshape(1, *spatial, 1)
-    y = pad_axes(where, x, plan.padding, plan.modes, worst(x.dtype, lax.gt))
+    y = pad_axes(where, x, plan.padding, plan.modes, worst(x.dtype, largest=True))
     indices = pad_axes(where, grid, plan.padding, plan.modes, -1)
     for row in _window.rows(plan):
         y, indices = _window.reduce_row((y, indices), row, _first)
@@ -72,7 +73,7 @@ def max_pool_with_indices(
 def _first(left: _window.Parts, right: _window.Parts) -> _window.Parts:
     """The first maximum of two taps (value, index); padding, whose index is -1, never wins."""
     (y, i), (t, j) = left, right
-    take = wins(t, y, lax.gt) | (i < 0)
+    take = wins(t, y, largest=True) | (i < 0)
     return jnp.where(take, t, y), jnp.where(take, j, i)
 
 

@@ -1,0 +1,124 @@
+"""Max and min pooling as primitives, whose gradient is neither a scatter nor a sort of AD's own.
+
+With a[n, i, c] the tap of window i that holds its first extreme,
+
+    extreme:  y[n, i, c] = x[n, s·i + d·a[n, i, c], c]        tap:  a
+    pick:     ẏ[n, i, c] = ẋ[n, s·i + d·a[n, i, c], c]        spread:  its transpose in ẋ
+
+`pick` is the derivative of `extreme`, linear, with integers beside it, so the four are closed
+under differentiation of any order. What JAX would derive instead: from lax.reduce_window a
+select-and-scatter, 15 to 30 times slower on a CPU (3 × 3 windows of stride 1 on 8 × 56 × 56 × 64,
+two cores: 59 ms to 2.5) and refused by XLA on GPUs when results must be deterministic; from a
+chain of `where`, 2 to 3 times slower, with as many masks kept as taps.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxconv.ops import _define
+from jaxconv.ops._cpu import extremes
+from jaxconv.ops._cpu.taps import Slide
+
+Sizes = tuple[int, ...]
+
+MOST_TAPS = 32
+"""Taps that are unrolled; pools with more are composed of pools along single axes."""
+
+
+def extreme(x: jax.Array, slide: Slide, window: Sizes, *, largest: bool) -> jax.Array:
+    """The largest or smallest value of every window of a padded x (N, *spatial, C)."""
+    if not _define.ENABLED:
+        return extremes.value(x, slide, window, largest=largest)
+    return _define.bind(_extreme, x, slide=slide, window=window, largest=largest)
+
+
+# --- lowerings -------------------------------------------------------------------------------
+
+
+def _plain_extreme(x: jax.Array, slide: Slide, window: Sizes, *, largest: bool) -> jax.Array:
+    """Lax's own, which keeps NaNs everywhere but on CPUs."""
+    return lax.reduce_window(
+        x,
+        worst(x.dtype, largest=largest),
+        lax.max if largest else lax.min,
+        (1, *window, 1),
+        (1, *slide.stride, 1),
+        "valid",
+        window_dilation=(1, *slide.dilation, 1),
+    )
+
+
+def worst(dtype: Any, *, largest: bool) -> Any:
+    """The value that loses against every other of a dtype."""
+    if jnp.issubdtype(dtype, jnp.bool_):
+        return np.asarray(not largest, dtype)
+    if jnp.issubdtype(dtype, jnp.integer):
+        limits = jnp.iinfo(dtype)
+        return np.asarray(limits.min if largest else limits.max, dtype)
+    limit = np.asarray(-np.inf if largest else np.inf, dtype)
+    if np.isnan(limit):  # some 8-bit floats have no infinity
+        limits = jnp.finfo(dtype)
+        return np.asarray(limits.min if largest else limits.max, dtype)
+    return limit
+
+
+# --- batching: a mapped axis goes into the batch ---------------------------------------------
+
+
+def _batch(primitive: Any) -> Any:
+    def rule(args: Any, mapped: Any, **params: Any) -> jax.Array:
+        count = next(a.shape[0] for a, m in zip(args, mapped, strict=True) if m)
+        every = [
+            a if m else jnp.broadcast_to(a[None], (count, *a.shape))
+            for a, m in zip(args, mapped, strict=True)
+        ]
+        flat = [a.reshape(-1, *a.shape[2:]) for a in every]
+        y = _define.bind(primitive, *flat, **params)
+        return y.reshape(count, -1, *y.shape[1:])
+
+    return rule
+
+
+# --- registration ----------------------------------------------------------------------------
+
+
+def _like_first(specs: Any) -> tuple[Any, ...]:
+    """Sharded over batch and channels as the first operand is."""
+    return (specs[0][0], *(None,) * (len(specs[0]) - 2), specs[0][-1])
+
+
+def _primitive(name: str, form: Any, plain: Any = None) -> Any:
+    return _define.define(name, plain=plain or form, cpu=form, sharding=_like_first)
+
+
+_extreme = _primitive("jaxconv_extreme", extremes.value, _plain_extreme)
+_tap = _primitive("jaxconv_extreme_tap", extremes.tap)
+_pick = _primitive("jaxconv_pick", extremes.pick)
+_spread = _primitive("jaxconv_spread", extremes.spread)
+
+
+def _tangent(
+    t: jax.Array, x: jax.Array, slide: Slide, window: Sizes, *, largest: bool
+) -> jax.Array:
+    held = _define.bind(_tap, x, slide=slide, window=window, largest=largest)
+    return _define.bind(_pick, t, held, slide=slide, window=window)
+
+
+_define.tangent_through(_extreme, _tangent)
+_define.without_tangent(_tap)
+_define.linear_in_first(
+    _pick,
+    lambda ct, held, x, **params: _define.bind(
+        _spread, ct, held, spatial=tuple(x.shape[1:-1]), **params
+    ),
+)
+_define.linear_in_first(
+    _spread,
+    lambda ct, held, g, spatial, **params: _define.bind(_pick, ct, held, **params),
+)
+for _each in (_extreme, _tap, _pick, _spread):
+    _define.batched(_each, _batch(_each))
