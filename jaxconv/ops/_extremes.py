@@ -36,6 +36,18 @@ def extreme(x: jax.Array, slide: Slide, window: Sizes, *, largest: bool) -> jax.
     return _define.bind(_extreme, x, slide=slide, window=window, largest=largest)
 
 
+def gradient(
+    x: jax.Array, g: jax.Array, slide: Slide, window: Sizes, *, largest: bool
+) -> jax.Array:
+    """The x-shaped cotangent of `extreme` for a y-shaped g."""
+    if not _define.ENABLED:
+        forward = lambda x: extremes.value(x, slide, window, largest=largest)
+        return jax.vjp(forward, x)[1](g)[0]
+    held = _define.bind(_tap, x, slide=slide, window=window, largest=largest)
+    spatial = tuple(x.shape[1:-1])
+    return _define.bind(_spread, g, held, slide=slide, window=window, spatial=spatial)
+
+
 # --- lowerings -------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from jax import lax
 from jaxconv.ops import _convolution
 from jaxconv.ops._cpu import choice, taps
 from jaxconv.ops._cpu.taps import Slide
+from jaxconv.ops._recognize_pools import POOLS
 
 Form = tuple[str, Callable[..., Any]]
 
@@ -180,4 +181,4 @@ def _back(y: jax.Array, spec: Sequence[int]) -> jax.Array:
     return y.transpose([order.index(axis) for axis in range(y.ndim)])
 
 
-_RULES = {"conv_general_dilated": _convolution_form}
+_RULES = {"conv_general_dilated": _convolution_form, **POOLS}
