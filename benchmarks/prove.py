@@ -46,27 +46,41 @@ def main(argv: list[str]) -> None:
 
 
 def fuzz(seeds, operations: int | None, *, verbose: bool = False) -> collections.Counter:
-    """Counts verdicts, refuted programs and misses over seeds."""
-    tally, start = collections.Counter(), time.time()
+    """Counts verdicts, refuted programs and misses over seeds; prints what is refuted or missed."""
+    tally, start = collections.Counter(), time.process_time()
     for seed in seeds:
         program = network(seed, operations=operations)
         refuted, verdicts = judge(program, seed)
-        if seed % 500 == 499:
+        if tally["programs"] % 500 == 499:
             jax.clear_caches()
+            print(dict(tally), flush=True)
         tally["programs"] += 1
         if refuted:
             tally["refuted"] += 1
             print(
                 f"REFUTED seed {seed} {program.names} {program.shape} {program.axes}: {refuted[:2]}"
             )
-        for law, missed in verdicts:
+        for axis, (law, missed) in enumerate(verdicts):
             tally["verdicts"] += 1
             tally[law.kind] += 1
-            tally["missed"] += bool(missed)
-            if missed and verbose:
-                print(f"missed seed {seed} {program.names} {program.axes}: {missed}, proved {law}")
-    tally["seconds"] = round(time.time() - start)
+            tally["true laws"] += law.exact or law.kind == "interior" or bool(missed)
+            if missed:
+                cause = first_missed(program, seed, axis)
+                tally["missed"] += 1
+                tally[f"missed at {cause}"] += 1
+                if verbose:
+                    print(f"missed seed {seed} at {cause} {program.names}: {missed}, proved {law}")
+    tally["seconds"] = round(time.process_time() - start)
     return tally
+
+
+def first_missed(program: Network, seed: int, axis: int) -> str:
+    """The first layer after which a law is missed: what the prover does not know about."""
+    for count, name in enumerate(program.names, 1):
+        part = program._replace(names=program.names[:count], layers=program.layers[:count])
+        if judge(part, seed)[1][axis][1]:
+            return name
+    return "the whole"
 
 
 def judge(program: Network, seed: int) -> tuple[list[str], list[tuple[Law, str]]]:

@@ -135,9 +135,10 @@ class Interpreter:
         self, equation: _jaxpr.Equation, operands: list[Value], reason: str
     ) -> list[Value]:
         self.gaps.append((equation, reason))
-        number = len(self.gaps)
+        # named by the equation, so that runs over one program that are compared agree
+        name = "opaque", equation.primitive, id(equation)
         return [
-            opaque(operands, slot.shape, self.context.rank, name_of("opaque", number, position))
+            opaque(operands, slot.shape, self.context.rank, name_of(*name, position))
             for position, slot in enumerate(equation.outputs)
         ]
 
