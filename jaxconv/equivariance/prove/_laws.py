@@ -115,7 +115,7 @@ class _Table:
             for q in _rolls(self.slices[d], sums):
                 if (after == np.roll(self.names, q, d + 1)).all():
                     return Law("equivariant", p, d, q if q <= size // 2 else q - size)
-        return Law("permuted", p) if _same_multiset(after, self.names) else None
+        return Law("permuted", p) if same_multiset(after, self.names) else None
 
     def _interior(self, axis: int, size: int) -> Law | None:
         best: tuple[int, int, int] | None = None
@@ -178,7 +178,8 @@ def _rolls(before: np.ndarray, after: np.ndarray) -> list[int]:
     return [q for q in shifts if (after == np.roll(before, q)).all()]
 
 
-def _same_multiset(a: np.ndarray, b: np.ndarray) -> bool:
+def same_multiset(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays hold the same names, in any order."""
     rows = [n.reshape(2, -1) for n in (a, b)]
     ordered = [r[:, np.lexsort(r)] for r in rows]
     return bool((ordered[0] == ordered[1]).all())
