@@ -97,7 +97,7 @@ class Equation(NamedTuple):
         bind: computes it: `bind(*arrays)` returns its result, or a list of them.
         scope: names of the enclosing `jax.named_scope`s, outermost first.
         source: the user's line, or None where no frame is the user's.
-        programs: those inside: of scan (1), while (condition, body), cond (its branches).
+        programs: those inside: of scan and shard_map (1), while (condition, body), cond (branches).
     """
 
     primitive: str
@@ -197,6 +197,8 @@ def _equations(jaxpr: Jaxpr, values: dict[Any, Value], place: _Place) -> Iterato
 def _held(eqn: Any, place: _Place) -> tuple[Program, ...]:
     """Programs of the bodies of a loop or a branch, which are traced anew where they are used."""
     found: list[Program] = []
+    if eqn.primitive.name == "shard_map":
+        return (_program(ClosedJaxpr(eqn.params["jaxpr"], ()), place),)
     for name in _BODIES if eqn.primitive.name in ("scan", "while", "cond") else ():
         held = eqn.params.get(name, ())
         held = held if isinstance(held, (tuple, list)) else (held,)

@@ -58,7 +58,7 @@ class Interpreter:
             arguments = [read(value) for value in equation.inputs]
             repair = self.context.repair
             if repair is None or id(equation) not in repair.equations:
-                outputs = self._equation(equation, arguments)
+                outputs = self.interpret(equation, arguments)
             else:
                 outputs = self._repaired(repair, equation, arguments)
             for slot, value in zip(equation.outputs, outputs, strict=True):
@@ -78,11 +78,12 @@ class Interpreter:
         before = self.context.periodic
         self.context.periodic = before or repair.circular
         try:
-            return self._equation(equation, operands)
+            return self.interpret(equation, operands)
         finally:
             self.context.periodic = before
 
-    def _equation(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
+    def interpret(self, equation: _jaxpr.Equation, operands: list[Value]) -> list[Value]:
+        """Values of the outputs of one equation."""
         control = equation.primitive in CONTROL
         if not control and all(isinstance(value, Known) for value in operands):
             return self._computed(equation, operands)

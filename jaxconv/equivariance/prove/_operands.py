@@ -38,6 +38,8 @@ LONG_AXIS = 4096
 """A constant that varies along an axis longer than this is bundled there."""
 MOST_TERMS = 64
 """Sums of more terms are not kept in normal form."""
+MOST_IN_ALL = 20_000
+"""Unless they have fewer terms in all places together."""
 MOST_CANCELLED = 8
 """Sums of more terms are not searched for a and -a."""
 
@@ -241,7 +243,8 @@ def summed(
     code = multiset(terms, joint(shape, states, kind), search=search)
     labels = Labels(tuple(shape), tuple(states), code)
     found = (periods_of(code) < common_period(periods_of(terms))).any()
-    if terms.shape[-1] <= MOST_TERMS and not found:  # a new symmetry would be lost with the terms
+    few = terms.shape[-1] <= MOST_TERMS or terms[0].size <= MOST_IN_ALL
+    if few and not found:  # a new symmetry would be lost with the terms
         labels.terms, labels.kind = terms, kind
     return labels
 

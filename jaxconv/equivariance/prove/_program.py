@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove import _control as _control
+from jaxconv.equivariance.prove import _shards as _shards
 from jaxconv.equivariance.prove._arrays import Known, Labels, Value
 from jaxconv.equivariance.prove._hash import U, name_of
 from jaxconv.equivariance.prove._interpret import Interpreter

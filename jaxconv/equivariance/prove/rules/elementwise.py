@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, condensed
+from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, condensed, renamed
+from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import is_zero
 from jaxconv.equivariance.prove._operands import (
     as_terms,
@@ -86,6 +87,9 @@ def phased(context: Context, call: Call, *operands: Value) -> Value:
             return a
         if call.name == "mul" and _is_one(a) and b.shape == call.shape:
             return b
+    scaled = _scaled(call, operands)
+    if scaled is not None:
+        return informed(scaled, operands)
     if not has_phase(*operands):
         out = elementwise(context, call, *operands)
         if call.name == "convert_element_type" and np.dtype(call.dtypes[0]).kind in "iu":
@@ -98,6 +102,21 @@ def phased(context: Context, call: Call, *operands: Value) -> Value:
     if real:
         return elementwise(context, call, *without(*operands))
     return product(context, call, operands, powers)
+
+
+def _scaled(call: Call, operands: Sequence[Value]) -> Labels | None:
+    """A sum times a number, as the sum of its terms times the number."""
+    if call.name not in ("mul", "div") or not isinstance(operands[0], Labels):
+        operands = operands[::-1] if call.name == "mul" else ()
+    x, factor = operands if len(operands) == 2 else (None, None)
+    if not isinstance(x, Labels) or not isinstance(factor, Known) or x.shape != call.shape:
+        return None
+    number = factor.array.reshape(-1)[:1]
+    if x.terms is None or x.kind != "sum" or (factor.array != number).any():
+        return None
+    salt = name_of(call.name, str(number.dtype), number.tobytes())
+    terms = renamed(x.terms, salt, keep_zero=True)
+    return summed([terms], x.shape, x.states, search=False)
 
 
 def _is_one(value: Value) -> bool:
