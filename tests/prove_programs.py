@@ -216,6 +216,17 @@ PROGRAMS |= {
     "inverse real of rows only": lambda x: jnp.fft.irfft(jnp.fft.rfft2(x, axes=(1, 2)), axis=1),
     "transform of channels and rows": lambda x: jnp.fft.fftn(x, axes=(1, 3)),
     "padded spectrum": lambda x: jnp.fft.fft(jnp.pad(spectrum(x), ((0, 0),) * 3 + ((1, 1),))),
+    "low modes set": lambda x: jnp.fft.ifft(
+        jnp.zeros((2, 4, 6, 2), complex).at[:, :2].set(spectrum(x)[:, :2]), axis=1
+    ),
+    "low modes updated": lambda x: jnp.fft.ifft(
+        jax.lax.dynamic_update_slice(spectrum(x), jnp.zeros((2, 2, 6, 2), complex), (0, 1, 0, 0)),
+        axis=1,
+    ),
+    "scaled sums": lambda x: ((x + jnp.roll(x, 1, 1)) * 2 + x / 3, (x - 1) * 0.0, (x + x[:1]) * 1),
+    "gradient of a circular pool": jax.grad(
+        lambda x: jnp.sum(window(wrap(x), jax.lax.max, -jnp.inf, padding="VALID") ** 2)
+    ),
     "pool of pools": lambda x: window(window(x, jax.lax.max, -jnp.inf), jax.lax.max, -jnp.inf),
     "sum of mean pool": lambda x: window(x, jax.lax.add, 0.0).sum((1, 2, 3)),
     "max of rolled": lambda x: jnp.maximum(jnp.maximum(x, jnp.roll(x, 1, 1)), x).max((1, 3)),

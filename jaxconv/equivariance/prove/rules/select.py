@@ -4,8 +4,8 @@ import numpy as np
 
 from jaxconv.equivariance.prove._arrays import Labels, Unmodelled, Value
 from jaxconv.equivariance.prove._hash import frozen, name_of, salted
-from jaxconv.equivariance.prove._labels import ZERO, combine, constant_code, is_zero, multiset
-from jaxconv.equivariance.prove._operands import joint, lift
+from jaxconv.equivariance.prove._labels import ZERO, combine, constant_code, is_zero
+from jaxconv.equivariance.prove._operands import lift, summed
 from jaxconv.equivariance.prove._table import Call, Context, rule
 from jaxconv.equivariance.prove.rules.window import Window, gathered
 
@@ -39,7 +39,7 @@ def select_and_scatter_add(context: Context, call: Call, source: Value, x: Value
     salt = name_of("select", str(call.params.get("select_prim")), layout)
     whole = combine(np.concatenate([given, taps], -1), salt)
     terms = _sent_back(context, whole, windows)
-    return Labels(x.shape, below.states, multiset(terms, joint(x.shape, below.states)))
+    return summed([terms], x.shape, below.states, search=terms[0].size < 100_000)
 
 
 def _matched(context: Context, value: Value, other: Value, states: list[str]) -> Labels:
