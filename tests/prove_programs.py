@@ -188,7 +188,7 @@ PROGRAMS |= {
     "fft": lambda x: (spectrum(x), spectrum(x, 2), spectrum(x, 0), spectrum(x, 3)),
     "fft of strided": lambda x: spectrum(x[:, ::2]),
     "fft of flipped": lambda x: jnp.abs(spectrum(jnp.flip(x, 2) + 1.0, 2)),
-    "fft and back": lambda x: jnp.fft.ifft(spectrum(jnp.roll(x, 1, 1))).real,
+    "fft and back": lambda x: jnp.fft.ifft(spectrum(jnp.roll(x, 1, 1)), axis=1).real,
     "fft twice": lambda x: spectrum(spectrum(x)),
     "fft2": lambda x: jnp.abs(jnp.fft.fft2(x, axes=(1, 2))),
     "rfft2": lambda x: jnp.fft.rfft2(x, axes=(1, 2)),

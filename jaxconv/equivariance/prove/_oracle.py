@@ -8,6 +8,7 @@ For every value of a program and every label (κ, τ, g) on it, on every shift u
 so a rule that gives one name to two functions is caught at the equation where it does.
 """
 
+import contextlib
 import itertools
 import math
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import Known, Value
+from jaxconv.equivariance.prove._evaluate import evaluated
 from jaxconv.equivariance.prove._interpret import Step
 from jaxconv.equivariance.prove._labels import periods_of, shifts_of
 from jaxconv.equivariance.prove._numbers import computed
@@ -24,6 +26,8 @@ from jaxconv.equivariance.prove._table import Context
 
 TOLERANCE = 1e-9
 """Of float64 values, relative to the largest of the array."""
+INDEPENDENT = 3
+"""Shifts on which the whole program is also evaluated by itself."""
 
 
 def broken_labels(program: Program, x: Any, context: Context | None = None) -> list[str]:
@@ -58,8 +62,18 @@ def observed(
         for value, column in zip(step.outputs, zip(*rows, strict=True), strict=True):
             numbers[id(value)] = list(column)
             oracle.check(step.equation.primitive, value, column)
-    outputs = [np.stack([np.asarray(v) for v in read(value)]) for value in run.outputs]
-    return oracle.broken, run, [v.reshape(*program.sizes, *v.shape[1:]) for v in outputs]
+    columns = [read(value) for value in run.outputs]
+    with contextlib.suppress(NotImplementedError):
+        for number in range(0, count, -(-count // INDEPENDENT)):
+            alone = evaluated(program.program, [oracle.inputs[number]])
+            for column, value in zip(columns, alone, strict=True):
+                oracle.compare("output", np.asarray(column[number]), np.asarray(value))
+    outputs = []
+    for path, value, column in zip(program.paths, run.outputs, columns, strict=True):
+        oracle.check(f"output {path}", value, column)
+        stacked = np.stack([np.asarray(number) for number in column])
+        outputs.append(stacked.reshape(*program.sizes, *stacked.shape[1:]))
+    return oracle.broken, run, outputs
 
 
 def _values(step: Step, row: Sequence[Any]) -> list[Any]:
@@ -78,10 +92,15 @@ class _Oracle:
 
     def check(self, where: str, labels: Value, numbers: Sequence[Any]) -> None:
         """Compares all elements that carry one name, on all shifts."""
-        if isinstance(labels, Known) or math.prod(labels.shape) == 0:
+        keys = not isinstance(getattr(numbers[0], "dtype", np.dtype(float)), np.dtype)
+        if keys or math.prod(labels.shape) == 0:
             return
         values = np.stack([np.asarray(number) for number in numbers])
         scale = np.abs(np.nan_to_num(values.astype(complex), posinf=0, neginf=0)).max() + 1
+        if isinstance(labels, Known):
+            if not _close(np.broadcast_to(labels.array, values.shape), values, scale).all():
+                self.broken.append(f"{where}: not the constant that it is taken for")
+            return
         for axis in [axis for axis, state in enumerate(labels.states) if state == "R"]:
             first = np.take(values, [0], axis + 1)
             if not _close(np.broadcast_to(first, values.shape), values, scale).all():
@@ -98,6 +117,12 @@ class _Oracle:
             functions = functions * self._phases(labels.charge.reshape(len(self.sizes), -1))
         self._stable(where, code, functions, scale)
         self._named(where, code, functions, scale)
+
+    def compare(self, where: str, ours: np.ndarray, theirs: np.ndarray) -> None:
+        """Compares what the analyzed equations give with what the program gives."""
+        scale = np.abs(np.nan_to_num(theirs.astype(complex), posinf=0, neginf=0)).max(initial=0) + 1
+        if ours.shape != theirs.shape or not _close(ours, theirs, scale).all():
+            self.broken.append(f"{where}: not what the program gives")
 
     def _functions(self, code: np.ndarray, values: np.ndarray) -> np.ndarray:
         """F_κ(T_u x) for every element and every u, from values (u, element, ...)."""

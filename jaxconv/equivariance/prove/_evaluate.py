@@ -1,0 +1,61 @@
+"""Numbers of a whole program, loops and branches included: independent of how it is analyzed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxconv.equivariance import _jaxpr
+from jaxconv.equivariance.prove import _number_windows as _number_windows
+from jaxconv.equivariance.prove._numbers import computed
+
+
+def evaluated(program: _jaxpr.Program, operands: Sequence[Any]) -> list[Any]:
+    """Values of the outputs of a program.
+
+    Raises:
+        NotImplementedError: for `shard_map`, which needs its devices.
+    """
+    values = dict(zip(map(id, program.inputs), operands, strict=True))
+    read = lambda v: values.get(id(v), v.constant)
+    for equation in program.equations:
+        arguments = [read(value) for value in equation.inputs]
+        control = _CONTROL.get(equation.primitive, computed)
+        outputs = control(equation, arguments)
+        values.update(zip(map(id, equation.outputs), outputs, strict=True))
+    return [read(value) for value in program.outputs]
+
+
+def _branch(equation: _jaxpr.Equation, operands: list[Any]) -> list[Any]:
+    branches = _jaxpr.bodies(equation)
+    return evaluated(branches[int(np.clip(operands[0], 0, len(branches) - 1))], operands[1:])
+
+
+def _repeat(equation: _jaxpr.Equation, operands: list[Any]) -> list[Any]:
+    heads, bodies = equation.params["cond_nconsts"], equation.params["body_nconsts"]
+    condition, body = _jaxpr.bodies(equation)
+    carry = operands[heads + bodies :]
+    while bool(evaluated(condition, [*operands[:heads], *carry])[0]):
+        carry = evaluated(body, [*operands[heads : heads + bodies], *carry])
+    return carry
+
+
+def _scanned(equation: _jaxpr.Equation, operands: list[Any]) -> list[Any]:
+    params, (body,) = equation.params, _jaxpr.bodies(equation)
+    first = params["num_consts"] + params["num_carry"]
+    consts, carry = operands[: params["num_consts"]], operands[params["num_consts"] : first]
+    rows: list[list[Any]] = []
+    for step in range(params["length"]):
+        place = params["length"] - 1 - step if params["reverse"] else step
+        out = evaluated(body, [*consts, *carry, *[xs[place] for xs in operands[first:]]])
+        carry, row = out[: params["num_carry"]], out[params["num_carry"] :]
+        rows.append(row)
+    rows = rows[::-1] if params["reverse"] else rows
+    return [*carry, *[np.stack(column) for column in zip(*rows, strict=True)]]
+
+
+def _sharded(equation: _jaxpr.Equation, operands: list[Any]) -> list[Any]:
+    raise NotImplementedError("shard_map needs its devices")
+
+
+_CONTROL = {"cond": _branch, "while": _repeat, "scan": _scanned, "shard_map": _sharded}
