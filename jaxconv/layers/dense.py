@@ -90,7 +90,8 @@ def flatten(*, name: str = "flatten") -> Layer:
 
     Shapes: x (N, *spatial, C) -> y (N, pixels · C).
     Params: {}. State: {}.
-    Equivariance: none: a shift by one pixel is a shift of the row by C entries, with a cut.
+    Equivariance: a circular shift permutes the entries of the row; a dense layer that follows tells
+    them apart.
 
     Args:
         name: what the layer is called inside a composition.

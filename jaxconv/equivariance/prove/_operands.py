@@ -240,6 +240,7 @@ def summed(
     wide = [np.broadcast_to(p, (p.shape[0], *place, p.shape[-1])) for p in parts]
     terms = np.concatenate(wide, -1)
     terms = cancelled(terms) if kind == "sum" else distinct(terms)
+    terms = compacted(terms) if terms.shape[-1] > MOST_TERMS else terms
     code = multiset(terms, joint(shape, states, kind), search=search)
     labels = Labels(tuple(shape), tuple(states), code)
     found = (periods_of(code) < common_period(periods_of(terms))).any()
@@ -276,8 +277,12 @@ def distinct(terms: np.ndarray) -> np.ndarray:
     terms = np.take_along_axis(terms, order[None], -1)
     again = np.zeros(order.shape, bool)
     again[..., 1:] = (names[..., 1:] == names[..., :-1]).all(0)
-    empty = again | is_zero(terms)
-    terms = without(terms, empty)
+    return compacted(without(terms, again))
+
+
+def compacted(terms: np.ndarray) -> np.ndarray:
+    """Exact zeros last, and cut away where no place needs them."""
+    empty = is_zero(terms)
     order = np.argsort(empty, -1, kind="stable")
     width = max(1, int((~empty).sum(-1).max(initial=0)))
     return np.take_along_axis(terms, order[None], -1)[..., :width]

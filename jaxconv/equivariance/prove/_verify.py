@@ -97,7 +97,7 @@ def _drawn(key: jax.Array, tree: Any, *, weights: bool) -> Any:
     on, and vectors are in [0.5, 1.5), since one of them may be a variance.
     """
     leaves, structure = jax.tree.flatten(tree)
-    keys = jax.random.split(key, max(len(leaves), 1))
+    keys = jax.random.split(key, max(len(leaves), 1))[: len(leaves)]
     values = [_leaf(k, leaf, weights=weights) for k, leaf in zip(keys, leaves, strict=True)]
     return jax.tree.unflatten(structure, values)
 
