@@ -194,3 +194,20 @@ def test_a_skip_that_chose_another_phase_is_found():
         Law("invariant", 2),
     )
     assert laws(mixed)[0].shift in (1, 2)
+
+
+def folded(x, better):
+    """The extreme of all rows, by a tree of comparisons."""
+    while x.shape[1] > 1:
+        a, b = x[:, : x.shape[1] // 2], x[:, x.shape[1] // 2 :]
+        x = jnp.where(better(b, a) | jnp.isnan(b), b, a)
+    return x
+
+
+def test_a_maximum_written_as_a_choice_is_a_maximum():
+    assert laws(lambda x: folded(x, jnp.greater))[0] == Law("invariant", 1)
+    assert laws(lambda x: folded(x, jnp.less_equal))[0] == Law("invariant", 1)
+    other = lambda b, a: jnp.sin(b) > jnp.sin(a)
+    assert laws(lambda x: folded(x, other))[0].kind == "unproved"
+    mixed = lambda x: jnp.where(x > jnp.roll(x, 1, 1), jnp.roll(x, 2, 1), x)
+    assert laws(mixed)[0] == Law("equivariant", 1, 1, 1)

@@ -17,8 +17,9 @@ from jaxconv.equivariance.prove._arrays import (
     plain,
     within_limit,
 )
-from jaxconv.equivariance.prove._hash import name_of
-from jaxconv.equivariance.prove._operands import LONG_AXIS, charges, uniform, zipped
+from jaxconv.equivariance.prove._hash import U, name_of
+from jaxconv.equivariance.prove._labels import ZERO
+from jaxconv.equivariance.prove._operands import LONG_AXIS, as_terms, charges, uniform, zipped
 
 
 def _replaced(items: Sequence, axis: int, item) -> tuple:
@@ -121,10 +122,7 @@ def concatenated(values: Sequence[Value], axis: int, shape: Sequence[int], rank:
         parts = uniform(values, shapes, states, rank)
         code = np.concatenate([part.code for part in parts], axis + 1)
         out = Labels(tuple(shape), tuple(states), code)
-        terms = [part.terms for part in parts if part.terms is not None]
-        kinds = {(t.shape[-1], part.kind) for t, part in zip(terms, parts, strict=False)}
-        if len(terms) == len(parts) and len(kinds) == 1:
-            out.terms, out.kind = np.concatenate(terms, axis + 1), parts[0].kind
+        _keep_terms(out, parts, axis)
         if any(part.charge is not None for part in parts):
             rows = [charges(part, value) for part, value in zip(parts, values, strict=True)]
             shapes = [(rank, *part.code.shape[1:]) for part in parts]
@@ -137,6 +135,23 @@ def concatenated(values: Sequence[Value], axis: int, shape: Sequence[int], rank:
     layout = [(part.shape[axis], part.states[axis]) for part in parts]
     salt = name_of("concatenate", bundle_rank(states, axis), layout)
     return zipped(parts, shape, states, salt)
+
+
+def _keep_terms(out: Labels, parts: Sequence[Labels], axis: int) -> None:
+    """Gives a concatenation the terms of its parts: fewer are filled up with exact zeros."""
+    kinds = {part.kind for part in parts if part.terms is not None}
+    if len(kinds) != 1:
+        return
+    (kind,) = kinds
+    rows = [as_terms(part, part, kind=kind) for part in parts]
+    most = max(row.shape[-1] for row in rows)
+    zero = np.concatenate([ZERO, np.zeros(out.rank, U), np.ones(out.rank, U)])
+    wide = []
+    for row in rows:
+        shape = (*row.shape[:-1], most - row.shape[-1])
+        rest = np.broadcast_to(zero.reshape((-1,) + (1,) * (row.ndim - 1)), shape)
+        wide.append(np.concatenate([row, rest], -1))
+    out.terms, out.kind = np.concatenate(wide, axis + 1), kind
 
 
 def _shared_state(values: Sequence[Value], axis: int, size: int) -> str:

@@ -245,7 +245,7 @@ def summed(
     labels = Labels(tuple(shape), tuple(states), code)
     found = (periods_of(code) < common_period(periods_of(terms))).any()
     few = terms.shape[-1] <= MOST_TERMS or terms[0].size <= MOST_IN_ALL
-    if few and not found:  # a new symmetry would be lost with the terms
+    if few and (kind != "sum" or not found):  # a new symmetry would be lost with a sum's terms
         labels.terms, labels.kind = terms, kind
     return labels
 

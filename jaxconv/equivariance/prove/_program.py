@@ -12,6 +12,7 @@ from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove import _control as _control
 from jaxconv.equivariance.prove import _shards as _shards
 from jaxconv.equivariance.prove._arrays import Known, Labels, Value
+from jaxconv.equivariance.prove._extremes import with_extremes
 from jaxconv.equivariance.prove._hash import U, name_of
 from jaxconv.equivariance.prove._interpret import Interpreter
 from jaxconv.equivariance.prove._labels import constant_code
@@ -112,7 +113,7 @@ def trace(
         f,
         params,
         x,
-        _jaxpr.flatten(jaxpr),
+        with_extremes(_jaxpr.flatten(jaxpr)),
         flat,
         tuple(inputs),
         axes,
