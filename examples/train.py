@@ -214,5 +214,5 @@ def arguments() -> dict[str, Any]:
 if __name__ == "__main__":
     try:
         main(**arguments())
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:  # they say what to do
+    except (ArithmeticError, ImportError, OSError, ValueError) as error:  # it says what to do
         raise SystemExit("\n".join([str(error), *getattr(error, "__notes__", [])])) from None

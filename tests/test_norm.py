@@ -1,5 +1,8 @@
 """Normalizations against NumPy in float64 and against torch; statistics over named axes."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -114,6 +117,35 @@ def test_statistics_over_a_vmapped_batch_are_those_of_the_whole_batch(rng):
         assert_close(jax.tree.map(lambda leaf, i=part: leaf[i], new), expected)
     alone = split(layers.batch_norm())[0]
     assert np.abs(alone.reshape(x.shape) - whole).max() > 0.01  # control: without the axis name
+
+
+SHARDED = """
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_num_cpu_devices", 2)
+from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
+from jaxconv import layers
+
+x = jnp.asarray(np.random.default_rng(0).normal(1, 3, (4, 5, 3)), jnp.float32)
+plain, named = layers.batch_norm(), layers.batch_norm(axis_name="devices")
+params, state = plain.init(jax.random.key(0), x)
+mesh = jax.make_mesh((2,), ("devices",), axis_types=(AxisType.Auto,))
+split = lambda layer: jax.shard_map(
+    lambda x: layer.apply(params, state, x, train=True)[0],
+    mesh=mesh, in_specs=P("devices"), out_specs=P("devices"),
+)
+whole = jax.jit(lambda x: plain.apply(params, state, x, train=True)[0])
+sharded = jax.device_put(x, NamedSharding(mesh, P("devices")))
+for function in (split(named), whole, split(plain)):
+    print(float(abs(jax.jit(function)(sharded) - whole(x)).max()))
+"""
+
+
+def test_statistics_of_a_sharded_batch_are_those_of_the_whole_batch():
+    done = subprocess.run([sys.executable, "-c", SHARDED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    mapped, compiled, alone = map(float, done.stdout.split())
+    assert max(mapped, compiled) < 1e-5
+    assert alone > 0.01  # control: every device has statistics of its own
 
 
 def test_gradients_flow_through_the_named_axis(rng):
