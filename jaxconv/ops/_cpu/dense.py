@@ -44,7 +44,7 @@ def by_row(x: jax.Array, g: jax.Array, slide: Slide, window: Sequence[int]) -> j
     for lead in taps.offsets(window[:-1]):
         met = [taps.tap(padded, (*lead, a), output, slide) for a in range(window[-1])]
         pixels = jnp.concatenate(met, axis=-1)
-        rows.append(_matmul(pixels.reshape(flat.shape[0], -1).T, flat))
+        rows.append(_matmul(pixels.reshape(-1, pixels.shape[-1]).T, flat))
     return jnp.concatenate(rows).reshape(*window, x.shape[-1], features)
 
 
