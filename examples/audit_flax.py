@@ -1,6 +1,6 @@
 """Audits a Flax model as it is: nothing of it is changed, wrapped or rewritten.
 
-    python examples/audit_flax.py [--out runs/audit_flax]
+    pip install flax && python examples/audit_flax.py [--out runs/audit_flax]
 
 The model is a small convolutional classifier as people write it in Flax linen: zero-padded
 convolutions, strides, a flatten before the last layer. The audit names each line of this file that
