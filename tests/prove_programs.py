@@ -7,6 +7,9 @@ same function on every call.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+
+from jaxconv import ops
 
 SHAPE = (2, 4, 6, 2)
 _RNG = np.random.default_rng(7)
@@ -243,4 +246,25 @@ PROGRAMS |= {
     ),
     "sort by two keys": lambda x: jax.lax.sort((x > 0, x), dimension=2, num_keys=2),
     "pick the largest": lambda x: jnp.take_along_axis(x, jnp.argmax(x, 1, keepdims=True), 1),
+}
+
+
+def our_energy(x):
+    y = ops.conv(x, jnp.asarray(GROUPED), groups=2, padding_mode="circular", stride=2)
+    return jnp.sum(ops.max_pool(jnp.sin(y), 2, stride=1) ** 2)
+
+
+def our_kernel_gradient(x):
+    loss = lambda k: jnp.sum(ops.depthwise_conv(x, k, padding_mode="circular") ** 2)
+    return jax.grad(loss)(jnp.asarray(GROUPED[..., :2]))
+
+
+PROGRAMS |= {
+    "our convolution": lambda x: ops.conv(x, jnp.asarray(K33), padding=((1, 0), (0, 2))),
+    "our grouped convolution and pool": jax.grad(our_energy),
+    "our kernel gradient": our_kernel_gradient,
+    "our average pool": lambda x: ops.avg_pool(x, 3, stride=1),
+    "our shuffle": lambda x: ops.pixel_shuffle(jnp.concatenate([x, -x], 3), 2),
+    "our pool with indices": lambda x: ops.max_pool_with_indices(x, 2)[0],
+    "named": lambda x: checkpoint_name(x * 2, "hidden"),
 }

@@ -211,3 +211,70 @@ def test_a_maximum_written_as_a_choice_is_a_maximum():
     assert laws(lambda x: folded(x, other))[0].kind == "unproved"
     mixed = lambda x: jnp.where(x > jnp.roll(x, 1, 1), jnp.roll(x, 2, 1), x)
     assert laws(mixed)[0] == Law("equivariant", 1, 1, 1)
+
+
+def filtered(modes, x):
+    """A layer of a Fourier neural operator: the lowest modes of both axes, mixed and set back."""
+    spectrum = jnp.fft.rfft2(x, axes=(1, 2))
+    low = jnp.einsum("nhwc,hwcd->nhwd", spectrum[:, :3, :3], jax.lax.complex(modes[0], modes[1]))
+    wide = jnp.zeros((1, 16, 9, 3), low.dtype).at[:, :3, :3].set(low)
+    return jnp.fft.irfft2(wide, (16, 16), axes=(1, 2))
+
+
+def resampled(x, rows):
+    """Ideal resampling of 16 rows: the lowest 5 frequencies kept."""
+    spectrum = jnp.fft.fft(x, axis=1)
+    zeros = jnp.zeros((1, rows - 5, 16, 3), spectrum.dtype)
+    return jnp.fft.ifft(jnp.concatenate([spectrum[:, :3], zeros, spectrum[:, -2:]], 1), axis=1).real
+
+
+def squared_spectrum(x):
+    return jnp.fft.ifft(jnp.fft.fft(x, axis=1) ** 2, axis=1).real
+
+
+def pooled_twice(x):
+    wide = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="wrap")
+    window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
+    return jax.lax.reduce_window(wide, -jnp.inf, jax.lax.max, window, strides, "VALID")
+
+
+MODES = jax.ShapeDtypeStruct((2, 3, 3, 3, 3), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("f", "expected"),
+    [
+        (lambda x: jnp.abs(jnp.fft.fft2(x, axes=(1, 2))), Law("invariant", 1)),
+        (lambda x: resampled(x, 8), Law("equivariant", 2, 1, 1)),
+        (lambda x: resampled(x, 32), Law("equivariant", 1, 1, 2)),
+        (lambda x: resampled(x, 8).mean((1, 2)), Law("invariant", 2)),
+        (squared_spectrum, Law("equivariant", 1, 1, 2)),
+        (lambda x: jnp.sort(x, 1), Law("invariant", 1)),
+        (lambda x: jnp.take_along_axis(jnp.tanh(x), jnp.argsort(x, 1), 1), Law("invariant", 1)),
+        (lambda x: jnp.take_along_axis(x, jnp.argsort(x, 2), 2), Law("equivariant", 1, 1, 1)),
+        (lambda x: pooled_twice(x).max((1, 2)), Law("invariant", 1)),
+        (jax.grad(lambda x: (pooled_twice(x) ** 2).sum()), Law("equivariant", 2, 1, 2)),
+    ],
+)
+def test_laws_beyond_convolutions(f, expected):
+    assert laws(f)[0] == expected
+    assert prove(f, X).unmodelled == ()
+
+
+def test_spectral_layers_are_equivariant_for_all_weights():
+    assert laws(filtered, params=MODES) == tuple(Law("equivariant", 1, d, 1) for d in (1, 2))
+
+
+def test_gradients_of_weights_are_invariant():
+    loss = lambda k, x: (jax.nn.relu(circular(x, k, 2)) ** 2).sum()
+    assert laws(jax.grad(loss), params=KERNELS[0]) == (Law("invariant", 2),) * 2
+    of_input = jax.grad(loss, argnums=1)
+    assert laws(of_input, params=KERNELS[0]) == tuple(Law("equivariant", 2, d, 2) for d in (1, 2))
+
+
+def test_images_that_shift_together_may_be_multiplied():
+    pair = lambda x: circular(x["a"], jnp.ones((3, 3, 3, 3))) * x["b"]
+    expected = tuple(Law("equivariant", 1, d, 1) for d in (1, 2))
+    assert laws(pair, {"a": X, "b": X}) == expected
+    wrong = lambda x: x["a"] * x["b"][:, ::-1]
+    assert laws(wrong, {"a": X, "b": X})[0].shift == 8

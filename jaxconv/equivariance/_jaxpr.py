@@ -21,7 +21,7 @@ import jax
 
 from jaxconv.ops._define import ClosedJaxpr, Jaxpr, Literal, plain_form
 
-_CALLS = {
+CALLS = {
     "jit": "jaxpr",
     "pjit": "jaxpr",
     "remat": "jaxpr",
@@ -210,7 +210,7 @@ def _inside(eqn: Any) -> Any:
     """The jaxpr that an equation calls, or the plain form of a primitive of ours; else None."""
     plain = plain_form(eqn.primitive)
     if plain is None:
-        return eqn.params.get(_CALLS.get(eqn.primitive.name, ""))
+        return eqn.params.get(CALLS.get(eqn.primitive.name, ""))
     like = [jax.ShapeDtypeStruct(var.aval.shape, var.aval.dtype) for var in eqn.invars]
     return jax.make_jaxpr(functools.partial(plain, **eqn.params))(*like)
 

@@ -12,6 +12,7 @@ from jaxconv.equivariance.prove import _number_windows as _number_windows
 from jaxconv.equivariance.prove import rules as rules
 from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, plain
 from jaxconv.equivariance.prove._hash import name_of
+from jaxconv.equivariance.prove._known import PARAMETERS
 from jaxconv.equivariance.prove._labels import assemble, periods_of, shifts_of
 from jaxconv.equivariance.prove._numbers import computed
 from jaxconv.equivariance.prove._operands import opaque
@@ -119,6 +120,11 @@ class Interpreter:
             return [Known(np.zeros(slot.shape, slot.dtype)) for slot in equation.outputs]
         if equation.primitive not in RULES:
             raise Unmodelled("no rule")
+        unknown = set(equation.params) - PARAMETERS.get(equation.primitive, set(equation.params))
+        if unknown:
+            raise Unmodelled(
+                f"parameter {', '.join(sorted(unknown))}, which the rule does not know"
+            )
         call = Call(
             equation.primitive,
             dict(equation.params),

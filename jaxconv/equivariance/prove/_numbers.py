@@ -106,7 +106,7 @@ _POINTWISE = {
     "not": np.invert,
     "conj": np.conj,
     "complex": lambda a, b: a + 1j * b,
-    **dict.fromkeys(("copy", "copy_p", "stop_gradient"), np.asarray),
+    **dict.fromkeys(("copy", "stop_gradient"), np.asarray),
     "clamp": lambda low, x, high: np.minimum(np.maximum(x, low), high),
 }
 NUMBERS |= {name: _pointwise(function) for name, function in _POINTWISE.items()}

@@ -127,7 +127,8 @@ _POWERS = {"abs": (0,), "conj": (-1,), "mul": (1, 1), "div": (1, -1), "square": 
 
 
 @rule(
-    *("copy", "copy_p", "stop_gradient", "sharding_constraint", "optimization_barrier"),
+    *("copy", "stop_gradient", "optimization_barrier", "name", "device_put"),
+    *("sharding_constraint", "layout_constraint", "reshard"),
     charged=True,
 )
 def identity(context: Context, call: Call, *operands: Value) -> list[Value]:

@@ -78,7 +78,7 @@ def _flat_charges(labels: Labels, value: Value) -> np.ndarray:
     return rows.reshape(labels.rank, -1)
 
 
-@rule("scatter-add", "scatter_add", "scatter-sub", "scatter_sub")
+@rule("scatter-add", "scatter-sub")
 def scatter_add(context: Context, call: Call, x: Value, index: Value, updates: Value) -> Labels:
     """X plus (or minus) every update that lands on a place: a sum of terms."""
     if isinstance(index, Labels):
@@ -91,7 +91,7 @@ def scatter_add(context: Context, call: Call, x: Value, index: Value, updates: V
     return summed(parts, x.shape, before.states, search=landing[0].size < 100_000)
 
 
-@rule("scatter-mul", "scatter-min", "scatter-max", "scatter_mul", "scatter_min", "scatter_max")
+@rule("scatter-mul", "scatter-min", "scatter-max")
 def scatter_other(context: Context, call: Call, x: Value, index: Value, updates: Value) -> Labels:
     """X combined with every update that lands on a place, in any order."""
     if isinstance(index, Labels):
