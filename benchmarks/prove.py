@@ -23,7 +23,7 @@ from jaxconv.equivariance.prove._oracle import observed
 from jaxconv.equivariance.prove._program import trace
 
 TOLERANCE = 1e-9
-RETRIALS = 5
+RETRIALS = 3
 """Other inputs that must allow a law too before it counts as missed: a branch may flip."""
 SAMPLED = 50
 """One network in so many is also run by JAX, to judge the numbers that judge the labels."""
@@ -78,12 +78,14 @@ def first_missed(program: Network, seed: int, axis: int) -> str:
     """The first layer after which a law is missed: what the prover does not know about."""
     for count, name in enumerate(program.names, 1):
         part = program._replace(names=program.names[:count], layers=program.layers[:count])
-        if judge(part, seed)[1][axis][1]:
+        if judge(part, seed, 0)[1][axis][1]:
             return name
     return "the whole"
 
 
-def judge(program: Network, seed: int) -> tuple[list[str], list[tuple[Law, str]]]:
+def judge(
+    program: Network, seed: int, retrials: int = RETRIALS
+) -> tuple[list[str], list[tuple[Law, str]]]:
     """Contradicted labels, and every law with the finer one that the numbers allow, if any."""
     x = np.random.default_rng([seed, 1]).normal(size=program.shape)
     traced = trace("fuzz", program, x, program.axes, None, "generic")
@@ -101,10 +103,12 @@ def judge(program: Network, seed: int) -> tuple[list[str], list[tuple[Law, str]]
     for axis, law in enumerate(laws[0]):
         refuted += _refutes(values, axis, law, rank)
         missed = _missed(values, axis, traced.sizes[axis], law, rank)
-        for trial in range(2, 2 + RETRIALS if missed else 0):
+        for trial in range(2, 2 + retrials if missed else 0):
+            if not missed:
+                break
             again = np.random.default_rng([seed, trial]).normal(size=program.shape)
             _, _, (others,) = observed(traced, again)
-            missed = missed and _missed(others, axis, traced.sizes[axis], law, rank)
+            missed = _missed(others, axis, traced.sizes[axis], law, rank)
         verdicts.append((law, missed))
     return refuted, verdicts
 
