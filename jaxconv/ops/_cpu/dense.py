@@ -1,5 +1,6 @@
 """Dense convolutions that are better not handed to XLA's: 1 × 1, few inputs, strided gradients."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -35,16 +36,40 @@ def by_tap(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     return y.astype(x.dtype)
 
 
+def by_plane(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+    """Three and more axes: for every tap of the first axis a convolution over the others.
+
+    The first axis goes into the batch, so that XLA sees images and not volumes, for which it has
+    no fast loop.
+    """
+    inner = slide._replace(
+        stride=slide.stride[1:], dilation=slide.dilation[1:], padding=slide.padding[1:]
+    )
+    planes, *_ = output = slide.output(x.shape[1:-1], kernel.shape[:-2])
+    rest = ((0, 0),) * (len(output) - 1)
+    padded = taps.pad_spatial(x, (slide.padding[0], *rest))
+    total = None
+    for number in range(kernel.shape[0]):
+        start = number * slide.dilation[0]
+        last = start + (planes - 1) * slide.stride[0] + 1
+        met = lax.slice_in_dim(padded, start, last, slide.stride[0], axis=1)
+        images = met.reshape(x.shape[0] * planes, *met.shape[2:])
+        y = lax_conv(images, kernel[number], inner, wide=True)
+        total = y if total is None else total + y
+    assert total is not None
+    return total.reshape(x.shape[0], *output, kernel.shape[-1]).astype(x.dtype)
+
+
 def by_row(x: jax.Array, g: jax.Array, slide: Slide, window: Sequence[int]) -> jax.Array:
     """Kernel gradient as one matrix product per kernel row of the taps that the row meets."""
     output, features = g.shape[1:-1], g.shape[-1]
     padded = taps.pad_spatial(x, slide.padding)
-    flat = g.reshape(-1, features)
+    flat = g.reshape(g.shape[0] * math.prod(output), features)
     rows = []
     for lead in taps.offsets(window[:-1]):
         met = [taps.tap(padded, (*lead, a), output, slide) for a in range(window[-1])]
         pixels = jnp.concatenate(met, axis=-1)
-        rows.append(_matmul(pixels.reshape(-1, pixels.shape[-1]).T, flat))
+        rows.append(_matmul(pixels.reshape(flat.shape[0], pixels.shape[-1]).T, flat))
     return jnp.concatenate(rows).reshape(*window, x.shape[-1], features)
 
 

@@ -115,16 +115,19 @@ def _chunks(offsets: list[taps.Offsets]) -> list[list[taps.Offsets]]:
 def _folding(sizes: Sequence[int]):
     """How to cut a short axis out of (N, *spatial'): a function on arrays, and that axis.
 
-    The axis that a divisor near 8 cuts best is taken; where none has a divisor in 4 .. 16 the
-    longest is padded with zeros, which add nothing, to a multiple of 8.
+    Neighbors along the spatial axis that has the divisor nearest to 8 are taken together, those
+    of the first such axis if there are several (7 × 7 windows on 4 × 56 × 56 × 96: 31 ms for
+    pixels that lie an eighth of the axis apart, 26 for neighbors). Where no axis but the batch
+    has a divisor in 4 .. 16, and then where none has, the longest axis is padded with zeros,
+    which add nothing, to a multiple of 8.
     """
-    found = [(taps.largest_divisor(size), axis) for axis, size in enumerate(sizes)]
-    divisible = [(abs(d - 8), axis, d) for d, axis in found if d is not None]
-    if divisible:
-        _, axis, length = min(divisible)
+    divisors = {axis: taps.largest_divisor(n) for axis, n in enumerate(sizes) if _is_static(n)}
+    found = [(axis == 0, abs(d - 8), axis, d) for axis, d in divisors.items() if d is not None]
+    if found:
+        *_, axis, length = min(found)
         extra = 0
     else:
-        axis = int(np.argmax(sizes))
+        axis = max(divisors, key=lambda axis: sizes[axis])
         length = min(8, max(sizes[axis], 1))
         extra = -sizes[axis] % length
 
@@ -133,12 +136,14 @@ def _folding(sizes: Sequence[int]):
             config = [(0, extra if i == axis else 0, 0) for i in range(array.ndim)]
             array = lax.pad(array, np.zeros((), array.dtype), config)
         shape = array.shape
-        if axis == 0:
-            return array.reshape(shape[0] // length, length, *shape[1:])
-        cut = (length, shape[axis] // length)
-        return array.reshape(*shape[:axis], *cut, *shape[axis + 1 :])
+        return array.reshape(*shape[:axis], shape[axis] // length, length, *shape[axis + 1 :])
 
-    return fold, 1 if axis == 0 else axis
+    return fold, axis + 1
+
+
+def _is_static(size: int) -> bool:
+    """Whether a size is a number, and not a symbol of a program that is exported for any size."""
+    return isinstance(size, int)
 
 
 def _reduce(
