@@ -1,97 +1,163 @@
-"""Walks back from outputs that are wrong to the operations where it began."""
+"""Walks back from outputs that are wrong to the rows where it began."""
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv.equivariance import _errors, _laws, _pass
-from jaxconv.equivariance._jaxpr import Program, Value
-from jaxconv.equivariance._laws import Law
+from jaxconv.equivariance import _errors, _fold, _laws, _pass
+from jaxconv.equivariance._fold import Row
+from jaxconv.equivariance._jaxpr import Equation, Program, Value
+from jaxconv.equivariance._laws import Law, Turn
+from jaxconv.equivariance._pass import Arrays, Tape
+from jaxconv.equivariance._sight.rules import POINTWISE
 
 
 def guilty(
-    program: Program, laws: dict[Value, Law], gaps: dict[Value, Any], limit: float, case: Any
+    tape: Tape,
+    found: _pass.Finite,
+    moved: Sequence[Any],
+    shift: Sequence[float],
+    limit: float,
 ) -> set[int]:
-    """Operations that make a wrong value of right ones, and that wrong outputs descend from.
+    """Rows that make a wrong value of right ones, and that wrong outputs descend from.
 
     A value is right when it obeys its law, or when it does up to a roll by whole pixels that each
     sample chooses for itself: adaptive sampling picks another phase, and what follows may undo
     that (a mean over all pixels). The search goes back from outputs, through wrong values only,
     so a value that is wrong by itself but harms nothing is never accused. When every value is
-    right up to such a roll, and only the output is wrong, the first operation that rolled is
-    guilty.
+    right up to such a roll, and only the output is wrong, the first row that rolled is guilty.
     """
-    wrong = {value for value, gap in gaps.items() if not _right(gap, limit)}
-    ends = [value for value in program.outputs if value in wrong]
+    wrong = {value for value, gap in found.gaps.items() if not _right(gap, limit)}
+    ends = [value for value in tape.program.outputs if value in wrong]
     if not ends:
         return set()
-    rolled = _rolled(program, laws, wrong, limit, case)
-    found = _search(program, laws, wrong - rolled, [v for v in ends if v not in rolled])
+    rolled = _rolled(tape, found.first, moved, shift, wrong, limit)
+    blamed = _search(tape, wrong - rolled, [v for v in ends if v not in rolled])
     if any(value in rolled for value in ends):
-        found |= _search(program, laws, wrong, [v for v in ends if v in rolled])
-    return found
+        blamed |= _search(tape, wrong, [v for v in ends if v in rolled])
+    return blamed
+
+
+def within(
+    tape: Tape,
+    found: _pass.Finite,
+    moved: Sequence[Any],
+    shift: Sequence[float],
+    limit: float,
+    blamed: set[int],
+) -> dict[int, Equation]:
+    """The operation inside each guilty row that is at fault, by running the row's one by one."""
+    heads: dict[int, Equation] = {}
+    many = [k for k in blamed if len(tape.rows[k].equations) > 1]
+    second = _pass.patched(tape, found.first, moved, shift, None) if many else {}
+    for k in many:
+        row = tape.rows[k]
+        equations = tuple(tape.program.equations[i] for i in row.equations)
+        inside = Program(row.inputs, row.outputs, equations)
+        part = Tape(inside, tape.laws, _fold.singles(inside, tape.laws), tape.still)
+        one = _pass.gather(tape, row.inputs, found.first)
+        seen = _pass.finite(part, one, _pass.gather(tape, row.inputs, second), shift)
+        wrong = {value for value, gap in seen.gaps.items() if not _right(gap, limit)}
+        at = _search(part, wrong, [value for value in row.outputs if value in wrong])
+        heads.update((k, equations[part.rows[i].equations[0]]) for i in sorted(at)[:1])
+    return heads
 
 
 def others(
-    program: Program,
-    laws: dict[Value, Law],
-    gaps: dict[Value, Any],
-    limit: float,
-    case: Any,
-    found: set[int],
+    tape: Tape, found: _pass.Finite, shift: Sequence[float], limit: float, blamed: set[int]
 ) -> set[int]:
-    """Operations after the guilty ones that would break the law by themselves.
+    """Rows after the guilty ones that would break the law by themselves.
 
-    What they read is wrong already, so the search does not reach them. Each is run on ideally
-    moved inputs: does it commute with whole-pixel moves of what it reads?
+    What they read is wrong already, so the search does not reach them. One of each kind is run on
+    ideally moved inputs: does it commute with whole-pixel moves of what it reads?
     """
     asked = [
         k
-        for k, equation in enumerate(program.equations)
-        if k not in found
-        and any(v in gaps and not _right(gaps[v], limit) for v in equation.outputs)
-        and _pass.closed(equation, laws)
+        for k, row in enumerate(tape.rows)
+        if k not in blamed
+        and any(v in found.gaps and not _right(found.gaps[v], limit) for v in row.outputs)
+        and _pass.closed(row, tape.laws)
+        and not _pointwise(tape, row)
     ]
-    if not found or not asked:
-        return set()
-    run = jax.jit(_pass.local_pass(program, laws, case.shift, asked))
-    errors = run(case.constants, case.leaves)
-    return {k for k, error in zip(asked, errors, strict=True) if not float(error) <= limit}
+    errors: dict[Any, float] = {}
+    for row in (tape.rows[k] for k in asked if blamed):
+        if _kind(tape, row) not in errors:
+            errors[_kind(tape, row)] = _pass.alone(tape, found.first, row, shift)
+    return {k for k in asked if blamed and not errors[_kind(tape, tape.rows[k])] <= limit}
+
+
+def _kind(tape: Tape, row: Row) -> Any:
+    """The same for rows that do the same to values that move alike; one stands for all."""
+    moves = [tape.laws[v].at() for v in (*row.inputs, *row.outputs) if v in tape.laws]
+    return row.recipe, str(moves)
+
+
+_RELABELS = ("reshape", "transpose", "squeeze", "broadcast_in_dim", "expand_dims")
+
+
+def _pointwise(tape: Tape, row: Row) -> bool:
+    """Whether a row acts on every entry alike, which commutes with all moves of whole pixels."""
+    for equation in (tape.program.equations[i] for i in row.equations):
+        output = equation.outputs[0]
+        if equation.primitive in _RELABELS:
+            if _circles(tape.laws, equation.inputs[0]) != _circles(tape.laws, output):
+                return False
+        elif equation.primitive not in POINTWISE or not all(
+            _alike(value, output, tape.laws) for value in equation.inputs
+        ):
+            return False
+    return True
+
+
+def _circles(laws: dict[Value, Law], value: Value) -> list[Any] | None:
+    """What moves in a value, whatever axes that is kept on."""
+    return (
+        [m and (m.count, m.ratio, m.period) for m in laws[value].moves] if value in laws else None
+    )
+
+
+def _alike(value: Value, output: Value, laws: dict[Value, Law]) -> bool:
+    """Whether an operand moves as the output does, or is the same everywhere along its axes."""
+    if value in laws and laws[value].moving:
+        return laws[value].at() == laws[output].at()
+    if len(value.shape) != len(output.shape):
+        return not value.shape
+    return all(value.shape[axis] == 1 for axis in _laws.axes_of(laws[output]))
 
 
 def _right(gap: Any, limit: float) -> bool:
     return not bool(gap.compared) or bool(gap.eps_inf <= limit)
 
 
-def _search(
-    program: Program, laws: dict[Value, Law], wrong: set[Value], ends: list[Value]
-) -> set[int]:
-    makers = {v: i for i, equation in enumerate(program.equations) for v in equation.outputs}
+def _search(tape: Tape, wrong: set[Value], ends: list[Value]) -> set[int]:
+    makers = {v: k for k, row in enumerate(tape.rows) for v in row.outputs}
     found, seen, waiting = set(), set(), list(ends)
     while waiting:
         value = waiting.pop()
         if value in seen or value not in makers:
             continue
         seen.add(value)
-        causes = [v for v in program.equations[makers[value]].inputs if v in wrong]
+        causes = [v for v in tape.rows[makers[value]].inputs if v in wrong]
         if causes:
             waiting.extend(causes)
         else:
-            found.add(_opener(program, laws, makers, makers[value]))
+            found.add(_opener(tape, makers, makers[value]))
     return found
 
 
-def _opener(program: Program, laws: dict[Value, Law], makers: dict[Value, int], k: int) -> int:
-    """The operation that cut the circle open which operation k takes for whole, else k itself.
+def _opener(tape: Tape, makers: dict[Value, int], k: int) -> int:
+    """The row that cut the circle open which row k takes for whole, else k itself.
 
     A convolution without padding, or a crop, is right wherever it can be compared; the mean or
     the wrap padding that follows is not. What is at fault is the cut.
     """
-    at = k
+    laws, at = tape.laws, k
     while True:
-        moving = [v for v in program.equations[at].inputs if v in laws and laws[v].moving]
+        moving = [v for v in tape.rows[at].inputs if v in laws and laws[v].moving]
         cut = [v for v in moving if any(m and m.count < m.period for m in laws[v].moves)]
         if not moving or len(cut) < len(moving):
             return at
@@ -102,56 +168,55 @@ def _opener(program: Program, laws: dict[Value, Law], makers: dict[Value, int], 
 
 
 def _rolled(
-    program: Program, laws: dict[Value, Law], wrong: set[Value], limit: float, case: Any
+    tape: Tape,
+    first: Arrays,
+    moved: Sequence[Any],
+    shift: Sequence[float],
+    wrong: set[Value],
+    limit: float,
 ) -> set[Value]:
     """The wrong values that are right up to a roll by whole pixels, chosen per sample.
 
     Only programs that look something up by an index computed from the input can hold any.
     """
-    if not any(_adaptive(equation, laws) for equation in program.equations):
+    if not any(_adaptive(equation, tape.laws) for equation in tape.program.equations):
         return set()
-    asked = [v for v in _pass.ordered(program, laws) if v in wrong and laws[v].moving]
-    keys, batch = list(_pass.held(program)), case.leaves[0].shape[0]
-
-    def run(constants, leaves, moved):
-        runs = []
-        for inputs in (leaves, moved):
-            arrays = dict(zip(keys, constants, strict=True))
-            arrays.update(zip(program.inputs, inputs, strict=True))
-            for equation in program.equations:
-                made = _pass.evaluate(equation, arrays)
-                arrays.update(zip(equation.outputs, made, strict=True))
-            runs.append(arrays)
-        return [_best_roll(runs[0][v], runs[1][v], laws[v], case.shift, batch) for v in asked]
-
-    errors = jax.jit(run)(case.constants, case.leaves, case.moved)
-    return {v for v, error in zip(asked, errors, strict=True) if float(error) <= limit}
+    asked = [v for v in wrong if tape.laws[v].moving]
+    second = _pass.patched(tape, first, moved, shift, None)
+    batch = moved[0].shape[0]
+    return {
+        v for v in asked if _best_roll(first[v], second[v], tape.laws[v], shift, batch) <= limit
+    }
 
 
-def _adaptive(equation: Any, laws: dict[Value, Law]) -> bool:
+def _adaptive(equation: Equation, laws: dict[Value, Law]) -> bool:
     """Whether an operation looks up at an index that depends on the input, or selects by one."""
     if equation.primitive in ("gather", "dynamic_slice", "dynamic_update_slice"):
         return any(value in laws for value in equation.inputs[1:])
     return equation.primitive in ("argmax", "argmin", "top_k", "sort")
 
 
-def _best_roll(y: jax.Array, z: jax.Array, law: Law, shift: Any, batch: int) -> jax.Array:
+def _best_roll(y: Any, z: Any, law: Law, shift: Sequence[float], batch: int) -> float:
     """eps_inf after the best roll of each sample by one whole pixel or none along each axis."""
-    moves = [move for move in law.moves if move is not None]
-    per_sample = y.shape[0] == batch and all(move.axis != 0 for move in moves)
-    steps = [
-        sorted({int(np.floor(float(m.ratio) * t)) + d for d in (-1, 0, 1, 2)})
-        for m, t in zip(law.moves, shift, strict=True)
-        if m is not None
+    turned = _laws.turns(law, [t or 1 for t in shift])
+    per_sample = y.shape[0] == batch and all(turn.axis != 0 for turn in turned)
+    here = [
+        int(np.floor(float(move.ratio) * t))
+        for move, t in zip(law.moves, shift, strict=True)
+        if move is not None
     ]
+    steps = [[n + d for d in (-1, 0, 1, 2)] for n in here]
+    rolls = np.array(np.meshgrid(*steps)).reshape(len(steps), -1).T
+    return float(_roll_error(y, z, rolls, turned, per_sample))
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _roll_error(y: Any, z: Any, rolls: Any, turned: tuple[Turn, ...], per_sample: Any) -> Any:
     largest = _errors.scale_of(y, _errors.Frame((), ())).largest
-    best = jnp.full(batch if per_sample else 1, jnp.inf)
-    for amounts in np.array(np.meshgrid(*steps)).reshape(len(steps), -1).T:
-        whole = [1 / move.ratio * int(n) for move, n in zip(moves, amounts, strict=True)]
-        turned = iter(whole)
-        rolls: Any = [next(turned) if move is not None else 0 for move in law.moves]
-        expected, known = _laws.moved(y, law, rolls)
+
+    def error(amounts):
+        expected, known = _laws.rolled(y, turned, amounts)
         gap = jnp.where(known, _errors.gap(expected, z), 0) / largest
-        axes = tuple(range(1 if per_sample else 0, y.ndim))
-        best = jnp.minimum(best, gap.max(axis=axes).astype(best.dtype).reshape(best.shape))
-    return best.max()
+        return gap.max(axis=tuple(range(1 if per_sample else 0, y.ndim)))
+
+    return jax.lax.map(error, rolls).min(axis=0).max()

@@ -8,7 +8,7 @@ such an axis should stay.
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,10 @@ class Law(NamedTuple):
     def moving(self) -> bool:
         """Whether it moves at all."""
         return any(move is not None for move in self.moves)
+
+    def at(self) -> list[Any]:
+        """Where and how it moves, its border left out."""
+        return [move and move[:-1] for move in self.moves]
 
     def describe(self, shift: Sequence[float]) -> str:
         """In a few words: "stays", or by how much it moves along which axes."""
@@ -124,85 +128,136 @@ def _move(value: Value, sight: Sight, pixels: int) -> Move | None:
     return Move(sight.axis, inner, count, ratio, abs(pixels * ratio), border)
 
 
-def _opened(y: jax.Array, move: Move) -> tuple[jax.Array, int]:
+class Turn(NamedTuple):
+    """By how much a value turns along one of its axes: all that moving it needs.
+
+    Attributes:
+        axis: axis of the value.
+        inner: entries after the part of the axis that moves.
+        count: entries of that part.
+        period: entries of the circle.
+        amount: entries by which it turns.
+    """
+
+    axis: int
+    inner: int
+    count: int
+    period: Fraction
+    amount: Fraction
+
+    @property
+    def closes(self) -> bool:
+        """Whether the value holds a whole circle of whole entries, or more."""
+        return self.period.denominator == 1 and 1 <= self.period <= self.count
+
+
+def turns(law: Law, shift: Sequence[float]) -> tuple[Turn, ...]:
+    """How a shift of the input turns a value; layers of one shape and pitch turn alike."""
+    return tuple(
+        Turn(m.axis, m.inner, m.count, m.period, m.ratio * Fraction(t).limit_denominator(1024))
+        for m, t in zip(law.moves, shift, strict=True)
+        if m is not None and t
+    )
+
+
+def axes_of(law: Law) -> tuple[int, ...]:
+    """Axes along which a value moves."""
+    return tuple(sorted({move.axis for move in law.moves if move}))
+
+
+def _opened(y: jax.Array, turn: Turn) -> tuple[jax.Array, int]:
     """The array with the part of the axis that moves as an axis of its own."""
     shape = list(y.shape)
-    outer = shape[move.axis] // (move.inner * move.count)
-    shape[move.axis : move.axis + 1] = [outer, move.count, move.inner]
-    return y.reshape(shape), move.axis + 1
+    outer = shape[turn.axis] // (turn.inner * turn.count)
+    shape[turn.axis : turn.axis + 1] = [outer, turn.count, turn.inner]
+    return y.reshape(shape), turn.axis + 1
 
 
-def moved(y: jax.Array, law: Law, shift: Sequence[float]) -> tuple[jax.Array, jax.Array]:
-    """What a shift of the input should make of a value, and a mask of where that is known."""
+def along(vector: jax.Array, turn: Turn | Move, shape: Sequence[int]) -> jax.Array:
+    """A vector over the part of an axis that moves, shaped to broadcast over the value."""
+    outer = shape[turn.axis] // (turn.inner * turn.count)
+    full = jnp.tile(jnp.repeat(vector, turn.inner), outer)
+    return _moves.along(full, turn.axis, len(shape))
+
+
+def moved(y: jax.Array, turned: Sequence[Turn]) -> tuple[jax.Array, jax.Array]:
+    """What turning makes of a value, and a mask of where that is known."""
     known = jnp.ones([1] * y.ndim, bool)
-    for move, t in zip(law.moves, shift, strict=True):
-        if move is None or not t:
-            continue
-        opened, axis = _opened(y, move)
-        new, mask = _moved_along(opened, axis, move, move.ratio * Fraction(t))
+    for turn in turned:
+        opened, axis = _opened(y, turn)
+        new, mask = _turned(opened, axis, turn)
         y = new.reshape(y.shape)
-        spread = jnp.broadcast_to(
-            _moves.along(mask, axis, opened.ndim)[
-                tuple(
-                    slice(0, None) if a in (axis - 1, axis, axis + 1) else slice(0, 1)
-                    for a in range(opened.ndim)
-                )
-            ],
-            [s if a in (axis - 1, axis, axis + 1) else 1 for a, s in enumerate(opened.shape)],
-        )
-        shape = [s if a == move.axis else 1 for a, s in enumerate(y.shape)]
-        known = known & spread.reshape(shape)
+        known = known if mask is None else known & along(mask, turn, y.shape)
     return y, known
 
 
-def _moved_along(
-    y: jax.Array, axis: int, move: Move, amount: Fraction
-) -> tuple[jax.Array, jax.Array]:
-    count, everything = move.count, jnp.ones(move.count, bool)
-    closes = move.period.denominator == 1 and move.period >= 1
-    period = int(move.period) if closes else 0
-    if amount.denominator == 1:
-        shift = jnp.asarray(int(amount))
-        if closes:
-            return _moves.window(y, shift, axis, period)
-        return _moves.slide(y, shift, axis)
+def rolled(y: jax.Array, turned: Sequence[Turn], amounts: jax.Array) -> tuple[Any, Any]:
+    """As `moved`, by traced numbers of whole entries."""
+    known = jnp.ones([1] * y.ndim, bool)
+    for i, turn in enumerate(turned):
+        opened, axis = _opened(y, turn)
+        new, mask = _by_whole(opened, axis, turn, amounts[i])
+        y = new.reshape(y.shape)
+        known = known & along(mask, turn, y.shape)
+    return y, known
+
+
+def _by_whole(y: jax.Array, axis: int, turn: Turn, amount: jax.Array) -> tuple[Any, Any]:
+    if turn.period.denominator == 1 and turn.period >= 1:
+        return _moves.window(y, amount, axis, int(turn.period))
+    return _moves.slide(y, amount, axis)
+
+
+def _turned(y: jax.Array, axis: int, turn: Turn) -> tuple[jax.Array, jax.Array | None]:
+    if turn.amount.denominator == 1:
+        if turn.closes and turn.count == turn.period:
+            return jnp.roll(y, int(turn.amount), axis), None
+        return _by_whole(y, axis, turn, jnp.asarray(int(turn.amount)))
     real = y if jnp.issubdtype(y.dtype, jnp.floating) else y.astype(jnp.float32)
-    if closes and count >= period:
-        circle = jax.lax.slice_in_dim(real, 0, period, axis=axis)
-        turned = _moves.spectral(circle, jnp.asarray(float(amount)), axis)
-        index = np.arange(count) % period
-        return jnp.take(turned, index, axis=axis).astype(y.dtype), everything
-    out, mask = _moves.sample(real, jnp.asarray(-float(amount)), count, axis, "bilinear")
+    if turn.closes:
+        turned = _moves.translated(_circle(real, axis, turn), float(turn.amount), axis)
+        return _repeated(turned, axis, turn).astype(y.dtype), None
+    amount = jnp.asarray(-float(turn.amount))
+    out, mask = _moves.sample(real, amount, turn.count, axis, "bilinear")
     return out.astype(y.dtype), mask
 
 
-def derivative(y: jax.Array, law: Law, shift: Sequence[float]) -> jax.Array:
-    """Rate at which a value should change along a shift: Σ ratio·t·∂y, spectral on its circle."""
+def _circle(y: jax.Array, axis: int, turn: Turn) -> jax.Array:
+    """Once round the circle, of which the axis may hold more."""
+    return jax.lax.slice_in_dim(y, 0, int(turn.period), axis=axis)
+
+
+def _repeated(y: jax.Array, axis: int, turn: Turn) -> jax.Array:
+    period = int(turn.period)
+    if turn.count == period:
+        return y
+    return jnp.take(y, np.arange(turn.count) % period, axis=axis)
+
+
+def derivative(y: jax.Array, turned: Sequence[Turn]) -> jax.Array:
+    """Rate at which a value should change as it turns: Σ amount·∂y, spectral on its circle."""
     total = jnp.zeros_like(y)
-    for move, t in zip(law.moves, shift, strict=True):
-        if move is None or not t:
-            continue
-        opened, axis = _opened(y, move)
-        scale = jnp.asarray(float(move.ratio * Fraction(t)), y.dtype)
-        total = total + scale * _slope(opened, axis, move).reshape(y.shape)
+    for turn in turned:
+        opened, axis = _opened(y, turn)
+        scale = jnp.asarray(float(turn.amount), y.dtype)
+        total = total + scale * _slope(opened, axis, turn).reshape(y.shape)
     return total
 
 
-def _slope(y: jax.Array, axis: int, move: Move) -> jax.Array:
-    closes = move.period.denominator == 1 and move.period >= 1
-    if closes and move.count >= move.period:
-        period = int(move.period)
-        circle = jax.lax.slice_in_dim(y, 0, period, axis=axis)
-        index = np.arange(move.count) % period
-        return jnp.take(_moves.derivative(circle, axis), index, axis=axis)
+def _slope(y: jax.Array, axis: int, turn: Turn) -> jax.Array:
+    if turn.closes:
+        return _repeated(_moves.derivative(_circle(y, axis, turn), axis), axis, turn)
     if y.shape[axis] < 2:
         return jnp.zeros_like(y)
     return jnp.asarray(jnp.gradient(y, axis=axis)).astype(y.dtype)  # a part of a circle: by lines
 
 
-def clean_mask(shape: Sequence[int], law: Law, shift: Sequence[float]) -> jax.Array:
-    """Entries whose own window, and that of the entry they come from, lies in the input."""
-    clean = jnp.ones([1] * len(shape), bool)
+def clean(law: Law, shift: Sequence[float], shape: Sequence[int]) -> list[np.ndarray]:
+    """Masks, one per axis that moves, that broadcast over a value of a shape.
+
+    They hold where an entry's own window, and that of the entry it comes from, is in the input.
+    """
+    found = []
     for move, t in zip(law.moves, shift, strict=True):
         if move is None:
             continue
@@ -215,5 +270,5 @@ def clean_mask(shape: Sequence[int], law: Law, shift: Sequence[float]) -> jax.Ar
             ok &= (index >= low) & (index < move.count - high)
         outer = shape[move.axis] // (move.inner * move.count)
         full = np.tile(np.repeat(ok, move.inner), outer)
-        clean = clean & _moves.along(jnp.asarray(full), move.axis, len(shape))
-    return clean
+        found.append(full.reshape([-1 if a == move.axis else 1 for a in range(len(shape))]))
+    return found

@@ -76,7 +76,9 @@ def text(found: Any) -> str:
 
 
 def notes(found: Any) -> list[str]:
-    """What else is known of the whole: its Lie derivative, or why there is none."""
+    """What else is known of the whole: what contributions add up to, or why there are none."""
     if math.isnan(found.lie):
         return [found.note] if found.note else []
-    return [f"Relative Lie derivative of the outputs: {found.lie:.2e}."]
+    return [
+        f"Lie contributions add up to {found.lie:+.1e} of the outputs' scale, along their error."
+    ]

@@ -9,8 +9,7 @@ import numpy as np
 
 from jaxconv.equivariance import _blame, _fold, _frame, _jaxpr, _laws, _moves, _pass, _table
 from jaxconv.equivariance import lie as _lie
-from jaxconv.equivariance._jaxpr import Program, Value
-from jaxconv.equivariance._laws import Law
+from jaxconv.equivariance._pass import Tape
 
 FIRST_SHIFT = (1, 3, 5)
 """Odd, and different along every axis: no even stride and no diagonal pattern hides from it."""
@@ -29,7 +28,8 @@ class Operation(NamedTuple):
         eps_2: the same in the 2-norm, against y less its mean over the moved axes.
         border: share of the squared error at entries that see beyond the input's edges.
         field: input pixels that one entry sees, per moved axis.
-        lie: signed contribution to the outputs' relative Lie derivative; NaN without one.
+        lie: signed contribution to the Lie derivative of the outputs along their finite error,
+            relative to their scale; NaN without one.
         guilty: whether it breaks the law though all that it reads obeys.
         also: whether it would break the law by itself, were what it reads right.
         added: how much smaller the outputs' error is when its output is made ideal; NaN unless
@@ -90,8 +90,8 @@ class Audit(NamedTuple):
         outputs: verdict per output leaf.
         shift: the audited shift of the input.
         tolerance: eps_inf up to which a value obeys.
-        lie: relative Lie derivative of the outputs; NaN without one.
-        note: why there is no Lie derivative, or "".
+        lie: sum of the contributions; NaN without any.
+        note: why there are none, or "".
         f: the function.
         x: its input.
     """
@@ -151,8 +151,7 @@ def audit(
         counterfactual: for every row, or for the rows given: how much smaller the error of the
             outputs is when this row's output is replaced by the ideally shifted one. One more
             pass for each.
-        lie: whether to derive signed contributions to the Lie derivative: one jvp and one
-            reverse pass.
+        lie: whether to derive signed contributions to the Lie derivative: one reverse pass.
         tolerance: eps_inf up to which a value obeys; 10 times the dtype's unless given.
 
     Returns:
@@ -182,40 +181,28 @@ def audit(
     with jax.default_matmul_precision("highest"):
         closed, out = jax.make_jaxpr(f, return_shape=True)(tree.unflatten(leaves))
         program = _jaxpr.flatten(closed)
-        case = _Case(program, _laws.laws_of(program, in_axes), amount, leaves, moved)
-        rows = _fold.calls(program, case.laws)
+        laws = _laws.laws_of(program, in_axes)
+        tape = _pass.lay(program, laws, _fold.calls(program, laws))
         limit = _limit(leaves, in_axes) if tolerance is None else tolerance
-        gaps, maps = _finite(case, rows)
-        signed, total, note = _signed(case) if lie else ({}, float("nan"), "")
-        blamed = _blame.guilty(program, case.laws, gaps, limit, case)
-        also = _blame.others(program, case.laws, gaps, limit, case, blamed)
-        added = _added(case, rows, counterfactual, gaps)
+        found = _pass.finite(tape, leaves, moved, amount)
+        blamed = _blame.guilty(tape, found, moved, amount, limit)
+        heads = _blame.within(tape, found, moved, amount, limit, blamed)
+        also = _blame.others(tape, found, amount, limit, blamed)
+        signed, total, note = _signed(tape, found, amount) if lie else (None, float("nan"), "")
+        added = _added(tape, found, moved, amount, counterfactual)
     operations = tuple(
-        _operation(case, row, gaps, maps[i], signed, (blamed, also), added.get(i, float("nan")))
-        for i, row in enumerate(rows)
+        _operation(tape, k, found, amount, signed, heads.get(k))._replace(
+            guilty=k in blamed, also=k in also, added=added.get(k, float("nan"))
+        )
+        for k in range(len(tape.rows))
     )
     paths = [jax.tree_util.keystr(p) for p, _ in jax.tree_util.tree_leaves_with_path(out)]
     outputs = tuple(
-        _output(case, path, value, gaps, limit)
+        _output(laws[value], path, found.gaps[value], amount, limit)
         for path, value in zip(paths, program.outputs, strict=True)
-        if value in case.laws
+        if value in laws
     )
     return Audit(operations, outputs, amount, limit, total, note, f, x)
-
-
-class _Case(NamedTuple):
-    """A program, how its values should move, and the two inputs."""
-
-    program: Program
-    laws: dict[Value, Law]
-    shift: tuple[int, ...]
-    leaves: list[jax.Array]
-    moved: list[jax.Array]
-
-    @property
-    def constants(self) -> list[Any]:
-        """The constants that are arguments."""
-        return list(_pass.held(self.program).values())
 
 
 def _limit(leaves: Sequence[jax.Array], in_axes: Sequence[tuple[int, ...]]) -> float:
@@ -225,74 +212,59 @@ def _limit(leaves: Sequence[jax.Array], in_axes: Sequence[tuple[int, ...]]) -> f
     return 10 * TOLERANCE.get(str(dtype), 1e-5)
 
 
-def _finite(case: _Case, rows: Sequence[_fold.Call]):
-    """Gaps by value, and error maps by row."""
-    wanted = [row.output for row in rows]
-    run = jax.jit(_pass.finite_pass(case.program, case.laws, case.shift, wanted))
-    found, maps = run(case.constants, case.leaves, case.moved)
-    gaps = dict(zip(_pass.ordered(case.program, case.laws), jax.device_get(found), strict=True))
-    for value in case.program.inputs:
-        if value in case.laws:
-            zero = np.zeros(())
-            gaps[value] = _pass.Gap(zero, zero, zero, np.ones((), bool))  # type: ignore[arg-type]
-    return gaps, [None if m is None else np.asarray(m) for m in maps]
-
-
-def _signed(case: _Case) -> tuple[dict[int, float], float, str]:
-    """Signed Lie contributions by operation; empty, with the reason, where there is no jvp."""
+def _signed(
+    tape: Tape, found: _pass.Finite, shift: tuple[int, ...]
+) -> tuple[np.ndarray | None, float, str]:
+    """Signed Lie contributions by row along the outputs' finite error; or why there are none."""
+    parts = {v: gap for v, gap in found.errors.items() if jnp.issubdtype(gap.dtype, jnp.inexact)}
     try:
-        run = jax.jit(_lie.lie_pass(case.program, case.laws, case.shift))
-        _, _, relative, contributions = run(case.constants, case.leaves)
+        ends, _ = _lie.direction(tape, found.first, parts, shift)
+        contributions = _lie.signed(tape, found.first, ends, shift)
     except (TypeError, NotImplementedError, ValueError) as error:  # what JAX cannot differentiate
-        return {}, float("nan"), f"no Lie derivative: {str(error).splitlines()[0]}"
-    return dict(enumerate(np.asarray(contributions).tolist())), float(relative), ""
+        return None, float("nan"), f"no Lie derivative: {str(error).splitlines()[0]}"
+    return contributions, float(contributions.sum()), ""
 
 
-def _added(case, rows, counterfactual, gaps) -> dict[int, float]:
+def _added(tape, found, moved, shift, counterfactual) -> dict[int, float]:
     if counterfactual is False:
         return {}
-    asked = range(len(rows)) if counterfactual is True else [int(i) for i in counterfactual]
-    patches = [rows[i].output for i in asked]
-    run = jax.jit(_pass.patched_pass(case.program, case.laws, case.shift, patches))
-    ends = [gaps[value] for value in case.program.outputs if value in gaps]
-    before = max(float(end.eps_2) for end in ends)
-    found = {}
-    for number, i in enumerate(asked):
-        after = run(case.constants, case.leaves, case.moved, jnp.asarray(number))
-        found[i] = before - max(float(gap.eps_2) for gap in after)
-    return found
+    asked = range(len(tape.rows)) if counterfactual is True else [int(i) for i in counterfactual]
+    ends = [v for v in tape.program.outputs if v in tape.laws]
+    before = max(float(found.gaps[v].eps_2) for v in ends)
+    added = {}
+    for k in asked:
+        second = _pass.patched(tape, found.first, moved, shift, tape.rows[k].output)
+        pairs = [(found.first[v], second[v], tape.laws[v]) for v in ends]
+        added[k] = before - max(float(_pass.compare(*p, shift)[0].eps_2) for p in pairs)
+    return added
 
 
-def _operation(case, row, gaps, error_map, signed, blamed, added) -> Operation:
-    equations = [case.program.equations[i] for i in row.equations]
-    accused = [case.program.equations[i] for i in row.equations if i in blamed[0]]
-    accused += [case.program.equations[i] for i in row.equations if i in blamed[1]]
-    head = next((e for e in equations if e.primitive == row.name), equations[-1])
-    head = accused[0] if accused else head
-    gap, law = gaps[row.output], case.laws[row.output]
-    contributions = [signed[i] for i in row.equations if i in signed]
+def _operation(tape, k, found, shift, signed, head) -> Operation:
+    row = tape.rows[k]
+    equations = [tape.program.equations[i] for i in row.equations]
+    head = head or next((e for e in equations if e.primitive == row.name), equations[-1])
+    gap, law = found.gaps[row.output], tape.laws[row.output]
     nothing = not bool(gap.compared)
     return Operation(
         "/".join((*head.scope, head.primitive)),
         head.source.file if head.source else "",
         head.source.line if head.source else 0,
         tuple(row.output.shape),
-        law.describe(case.shift),
+        law.describe(shift),
         float("nan") if nothing else float(gap.eps_inf),
         float("nan") if nothing else float(gap.eps_2),
         float(gap.border),
         law.field,
-        float(np.sum(contributions)) if contributions else float("nan"),
-        any(i in blamed[0] for i in row.equations),
-        any(i in blamed[1] for i in row.equations),
-        added,
-        error_map,
+        float("nan") if signed is None else float(signed[k]),
+        False,
+        False,
+        float("nan"),
+        found.maps[row.output],
     )
 
 
-def _output(case, path, value, gaps, limit) -> Output:
-    gap, law = gaps[value], case.laws[value]
+def _output(law, path, gap, shift, limit) -> Output:
     obeys = bool(gap.eps_inf <= limit)
     return Output(
-        path, law.describe(case.shift), law.moving, float(gap.eps_inf), float(gap.eps_2), obeys
+        path, law.describe(shift), law.moving, float(gap.eps_inf), float(gap.eps_2), obeys
     )

@@ -8,7 +8,12 @@ y_k = f_k(y_{k-1}) the local defects L_k = D y_k - J_k [D y_{k-1}] telescope exa
 
     L f(x) = Σ_k J_{>k} L_k
 
-so that the contributions of operations add up to the whole, with their signs. A derivative is
+so that the contributions of operations add up to the whole, with their signs. Along a direction w
+one reverse pass has them all: with c the cotangents of w, operation k from y_i to y_k contributes
+
+    <c_k, J_{>k}' L_k> = <c_k, D y_k> - Σ_i <c_k J_k, D y_i>
+
+where c_k J_k is what the pass sends from k to i anyway. A derivative is
 infinitesimal: it says what finite shifts do only for smooth functions, as relu and strides show.
 
 References:
@@ -17,6 +22,7 @@ References:
     is spectral and contributions keep their signs.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -24,10 +30,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv.equivariance import _errors, _frame, _jaxpr, _laws
-from jaxconv.equivariance._jaxpr import Equation, Program, Value
-from jaxconv.equivariance._laws import Law
-from jaxconv.equivariance._pass import Arrays, evaluate, held, read
+from jaxconv.equivariance import _errors, _fold, _frame, _jaxpr, _laws, _pass
+from jaxconv.equivariance._jaxpr import Equation, Value
+from jaxconv.equivariance._laws import Turn
+from jaxconv.equivariance._pass import Arrays, Tape
+from jaxconv.equivariance._recipe import Recipe
 
 
 class LieDerivative(NamedTuple):
@@ -51,115 +58,145 @@ class LieDerivative(NamedTuple):
     values: list[np.ndarray]
 
 
-def _is_real(value: Value) -> bool:
-    return value.dtype is not None and jnp.issubdtype(value.dtype, jnp.floating)
+def _is_smooth(value: Value) -> bool:
+    return value.dtype is not None and jnp.issubdtype(value.dtype, jnp.inexact)
 
 
-def _rate(value: Value, y: jax.Array, laws: dict[Value, Law], velocity: Sequence[float]):
-    """D of a value: zero for what does not depend on the input or does not move."""
-    if value not in laws or not laws[value].moving:
-        return jnp.zeros_like(y)
-    return _laws.derivative(y, laws[value], velocity)
+def _active(tape: Tape, values: Sequence[Value]) -> tuple[int, ...]:
+    """Which of some values carry derivatives."""
+    return tuple(i for i, v in enumerate(values) if v in tape.laws and _is_smooth(v))
 
 
-def _defects(
-    equation: Equation, arrays: Arrays, laws: dict[Value, Law], velocity: Sequence[float]
-) -> list[jax.Array | None]:
-    """L of each output of one operation, None for those that are no real numbers."""
-    inputs = [read(value, arrays) for value in equation.inputs]
-    inputs = [
-        jax.lax.stop_gradient(y) if _is_real(v) else y
-        for v, y in zip(equation.inputs, inputs, strict=True)
-    ]
-    active = [i for i, v in enumerate(equation.inputs) if _is_real(v) and v in laws]
-    real = [i for i, v in enumerate(equation.outputs) if _is_real(v)]
-    if not active or not real:
-        return [None] * len(equation.outputs)
+@functools.partial(jax.jit, static_argnums=1)
+def _rate(y: Any, turned: tuple[Turn, ...]) -> Any:
+    return _laws.derivative(y, turned)
 
-    def outputs(*given):
-        filled = list(inputs)
+
+def _rate_of(tape: Tape, value: Value, y: Any, velocity: Sequence[float]) -> Any:
+    """D of a value, or None where it stands still."""
+    turned = _laws.turns(tape.laws[value], velocity)
+    return _rate(y, turned) if turned else None
+
+
+def _only(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], arrays: list[Any]):
+    """A row as a function of its active inputs to some of its outputs."""
+
+    def function(*given):
+        filled = list(arrays)
         for i, y in zip(active, given, strict=True):
             filled[i] = y
-        made = equation.bind(*filled)
-        made = list(made) if isinstance(made, (list, tuple)) else [made]
-        return [made[i] for i in real]
+        made = recipe(filled)
+        return [made[i] for i in kept]
 
-    primals = [inputs[i] for i in active]
-    tangents = [_rate(equation.inputs[i], inputs[i], laws, velocity) for i in active]
-    made, pushed = jax.jvp(outputs, primals, tangents)
-    defects: list[jax.Array | None] = [None] * len(equation.outputs)
-    for i, y, push in zip(real, made, pushed, strict=True):
-        defects[i] = _rate(equation.outputs[i], y, laws, velocity) - push
-    return defects
+    return function, [arrays[i] for i in active]
 
 
-def lie_pass(
-    program: Program, laws: dict[Value, Law], velocity: Sequence[float]
-) -> Callable[..., Any]:
-    """(constants, leaves) -> L and D of the outputs, outputs, signed contributions, residue."""
-    keys = list(held(program))
-    targets = [i for i, v in enumerate(program.outputs) if _is_real(v) and v in laws]
-
-    def chain(constants, leaves, gates, *, defects):
-        arrays: Arrays = dict(zip(keys, constants, strict=True))
-        arrays.update(zip(program.inputs, leaves, strict=True))
-        for k, equation in enumerate(program.equations):
-            made = evaluate(equation, arrays)
-            if defects and any(v in laws for v in equation.outputs):
-                for i, defect in enumerate(_defects(equation, arrays, laws, velocity)):
-                    if defect is not None:
-                        gate = gates[k].astype(defect.dtype)
-                        made[i] = made[i] + gate * jax.lax.stop_gradient(defect)
-            arrays.update(zip(equation.outputs, made, strict=True))
-        return [read(program.outputs[i], arrays) for i in targets]
-
-    def run(constants, leaves):
-        gates = jnp.zeros(len(program.equations))
-        y, pull = jax.vjp(lambda g: chain(constants, leaves, g, defects=True), gates)
-        real = [i for i, v in enumerate(program.inputs) if _is_real(v)]
-
-        def through(*given):
-            filled = list(leaves)
-            for i, leaf in zip(real, given, strict=True):
-                filled[i] = leaf
-            return chain(constants, filled, gates, defects=False)
-
-        inward = [leaves[i] for i in real]
-        rates = [_rate(program.inputs[i], leaves[i], laws, velocity) for i in real]
-        _, pushed = jax.jvp(through, inward, rates)
-        own = [
-            _rate(program.outputs[i], out, laws, velocity)
-            for i, out in zip(targets, y, strict=True)
-        ]
-        lie = [a - b for a, b in zip(own, pushed, strict=True)]
-        scales = [
-            _norm([rate]) if laws[v].moving else _contrast(out, v, laws)
-            for v, out, rate in zip((program.outputs[i] for i in targets), y, own, strict=True)
-        ]
-        scaled = [part / scale.astype(part.dtype) for part, scale in zip(lie, scales, strict=True)]
-        size = _norm(scaled)
-        safe = jnp.where(size > 0, size, 1)
-        ends = [
-            (part / (safe * scale).astype(part.dtype))
-            for part, scale in zip(scaled, scales, strict=True)
-        ]
-        (contributions,) = pull(ends)
-        count = sum(part.size for part in lie)
-        return lie, _norm(lie) ** 2 / count, size, contributions
-
-    return run
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _push(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], arrays, tangents):
+    """Outputs of a row, and the tangents of those kept."""
+    function, given = _only(recipe, active, kept, arrays)
+    return recipe(arrays), jax.jvp(function, given, tangents)[1]
 
 
-def _norm(parts: Sequence[jax.Array]) -> jax.Array:
-    return jnp.sqrt(sum((jnp.sum(part.astype(_wide(part)) ** 2) for part in parts), 0.0))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _pull(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], turned, arrays, sent):
+    """What a row sends back to its active inputs, and the products of that with their rates."""
+    function, given = _only(recipe, active, kept, arrays)
+    back = jax.vjp(function, *given)[1](sent)
+    rates = [_laws.derivative(y, t) for y, t in zip(given, turned, strict=True)]
+    return back, [_dot(a, b) for a, b in zip(back, rates, strict=True)]
 
 
-def _wide(part: jax.Array) -> Any:
-    return part.dtype if part.dtype == jnp.float64 else jnp.float32
+@jax.jit
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    """The sum of products, in float32 at least."""
+    wide = jnp.promote_types(a.dtype, jnp.float32)
+    product = jnp.real(a.astype(wide) * b.astype(wide))
+    return product.sum(axis=-1 if a.ndim else None).sum()
 
 
-def _contrast(y: jax.Array, value: Value, laws: dict[Value, Law]) -> jax.Array:
-    axes = tuple(sorted({move.axis for move in laws[value].moves if move}))
+def signed(
+    tape: Tape, first: Arrays, ends: dict[Value, Any], velocity: Sequence[float]
+) -> np.ndarray:
+    """What each row adds to Σ <end, L> over the outputs that have an end.
+
+    <c, D y> is measured where a row reads y. At the row that made y it is the sum of these, for
+    its c is the sum of what its readers send.
+    """
+    cotangents, products, found = dict(ends), {}, []
+    for value, end in ends.items():
+        rate = _rate_of(tape, value, first[value], velocity)
+        products[value] = [] if rate is None else [_dot(end, rate)]
+    for row in reversed(tape.rows):
+        kept = tuple(i for i, v in enumerate(row.outputs) if v in cotangents)
+        active = _active(tape, row.inputs) if kept else ()
+        own = [row.outputs[i] for i in kept]
+        made, read = [products.pop(value) for value in own], []
+        if active:
+            values = [row.inputs[i] for i in active]
+            turned = tuple(_laws.turns(tape.laws[v], velocity) for v in values)
+            sent = [cotangents.pop(value) for value in own]
+            arrays = _pass.gather(tape, row.inputs, first)
+            back, read = _pull(row.recipe, active, kept, turned, arrays, sent)
+            for value, cotangent, product in zip(values, back, read, strict=True):
+                before = cotangents.get(value)
+                cotangents[value] = cotangent if before is None else before + cotangent
+                products.setdefault(value, []).append(product)
+        found.append((made, read))
+        if len(found) > _pass.AHEAD:
+            jax.block_until_ready(found[-_pass.AHEAD])
+    found = jax.device_get(found[::-1])
+    return np.array(
+        [sum(map(float, sum(made, []))) - sum(map(float, read)) for made, read in found]
+    )
+
+
+def _pushed(tape: Tape, leaves: Sequence[Any], velocity: Sequence[float]) -> tuple[Arrays, Arrays]:
+    """All values, and the tangents of those that carry one, as the input begins to move."""
+    values: Arrays = dict(zip(tape.program.inputs, leaves, strict=True))
+    tangents: Arrays = {}
+    for value, leaf in values.items():
+        if value in tape.laws and _is_smooth(value):
+            rate = _rate_of(tape, value, leaf, velocity)
+            tangents[value] = jnp.zeros_like(leaf) if rate is None else rate
+    for row in tape.rows:
+        active = tuple(i for i, v in enumerate(row.inputs) if v in tangents)
+        kept = _active(tape, row.outputs) if active else ()
+        arrays = _pass.gather(tape, row.inputs, values)
+        given = [tangents[row.inputs[i]] for i in active]
+        made, pushed = _push(row.recipe, active, kept, arrays, given)
+        values.update(zip(row.outputs, made, strict=True))
+        tangents.update(zip((row.outputs[i] for i in kept), pushed, strict=True))
+    return values, tangents
+
+
+def direction(
+    tape: Tape, first: Arrays, parts: dict[Value, Any], velocity: Sequence[float]
+) -> tuple[dict[Value, Any], float]:
+    """Ends along which contributions are in units of the outputs' scale, and the size of parts.
+
+    The scale is ||D y|| of an output that moves and ||y - mean y|| of one that does not.
+    """
+    scaled, scales = {}, {}
+    for value, part in parts.items():
+        rate = _rate_of(tape, value, first[value], velocity)
+        axes = _laws.axes_of(tape.laws[value])
+        scale = _norm(rate) if rate is not None else _contrast(first[value], axes)
+        scales[value] = float(scale) or 1.0
+        scaled[value] = np.asarray(part, np.float64) / scales[value]
+    size = float(np.sqrt(sum((np.abs(part) ** 2).sum() for part in scaled.values())))
+    ends = {
+        value: jnp.asarray(part / ((size or 1.0) * scales[value]), first[value].dtype)
+        for value, part in scaled.items()
+    }
+    return ends, size
+
+
+def _norm(part: Any) -> float:
+    return float(np.linalg.norm(np.asarray(part, np.float64)))
+
+
+def _contrast(y: Any, axes: tuple[int, ...]) -> Any:
     return _errors.scale_of(y, _errors.Frame(axes, ())).contrast
 
 
@@ -203,12 +240,23 @@ def lie_derivative(
     with jax.default_matmul_precision("highest"):
         program = _jaxpr.trace(f, tree.unflatten(leaves))
         laws = _laws.laws_of(program, in_axes)
-        run = jax.jit(lie_pass(program, laws, velocity))
-        found = run(list(held(program).values()), leaves)
-    values, absolute, relative, contributions = jax.tree.map(np.asarray, found)
-    total = float(contributions.astype(np.float64).sum())
-    largest = max(float(relative), float(np.abs(contributions).sum()), 1e-300)
-    residue = abs(total - float(relative)) / largest
+        tape = _pass.lay(program, laws, _fold.singles(program, laws))
+        values, tangents = _pushed(tape, leaves, velocity)
+        targets = [v for v in program.outputs if v in tangents]
+        parts = {}
+        for value in targets:
+            rate = _rate_of(tape, value, values[value], velocity)
+            parts[value] = -tangents[value] if rate is None else rate - tangents[value]
+        ends, relative = direction(tape, values, parts, velocity)
+        contributions = signed(tape, values, ends, velocity)
+    found = [np.asarray(parts[value]) for value in targets]
+    squares = sum((np.abs(part.astype(np.float64)) ** 2).sum() for part in found)
+    largest = max(relative, float(np.abs(contributions).sum()), 1e-300)
     return LieDerivative(
-        float(absolute), float(relative), contributions, residue, program.equations, values
+        float(squares / max(sum(part.size for part in found), 1)),
+        relative,
+        contributions,
+        abs(float(contributions.sum()) - relative) / largest,
+        tuple(program.equations[row.equations[0]] for row in tape.rows),
+        found,
     )

@@ -30,6 +30,9 @@ _ELEMENTWISE = """
     square stop_gradient sub tan tanh xor
 """
 
+POINTWISE = frozenset(_ELEMENTWISE.split())
+"""Operations that make every entry of the entries at the same place."""
+
 _REDUCTIONS = """
     argmax argmin reduce reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum
     reduce_xor
