@@ -8,7 +8,7 @@ from jaxconv._extras import need
 from jaxconv.equivariance import _page_data
 
 _BAD, _ALSO, _FINE = "#b42318", "#e08a2e", "#9aa5b1"
-_MOST_ROWS = 40
+_MOST_ROWS, _MOST_MAPS = 40, 36
 
 
 def _figure(where: str, width: float, height: float) -> Any:
@@ -37,31 +37,46 @@ def plot_errors(found: Any) -> Any:
         >>> plot_errors(audit(lambda x: x[:, ::2], x)).get_xlabel()
         "error relative to the output's contrast (eps_2)"
     """
-    operations = list(found.operations)
-    if len(operations) > _MOST_ROWS:
-        least = sorted((np.nan_to_num(o.eps_2) for o in operations), reverse=True)[_MOST_ROWS - 1]
-        operations = [o for o in operations if o.guilty or np.nan_to_num(o.eps_2) >= least]
+    operations = _worst(list(found.operations), _MOST_ROWS)
     figure = _figure("plot_errors", 8.5, 1.2 + 0.24 * len(operations))
     axes = figure.subplots()
     places = np.arange(len(operations))
     values = [np.nan_to_num(o.eps_2) for o in operations]
     colors = [_BAD if o.guilty else _ALSO if o.also else _FINE for o in operations]
     axes.barh(places, values, color=colors, height=0.7)
-    names = [o.path + (f"  {o.place.rsplit(' at ', 1)[-1]}" if o.file else "") for o in operations]
+    lines = [f"  {o.place.rsplit(' at ', 1)[-1]}" if o.file else "" for o in operations]
+    names = [_tail(o.path, 44) + line for o, line in zip(operations, lines, strict=True)]
     axes.set_yticks(places, names, fontsize=7)
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set_xlabel("error relative to the output's contrast (eps_2)", fontsize=9)
-    axes.set_title(
-        "red: breaks the law first; orange: would by itself", loc="left", fontsize=9, color="#444"
-    )
+    axes.set_title("red: breaks the law first; orange: would by itself", fontsize=9, color="#444")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
     return axes
 
 
+def _worst(operations: list[Any], most: int) -> list[Any]:
+    """The operations with the largest errors and all guilty ones, in their order."""
+    if len(operations) <= most:
+        return operations
+    least = sorted((np.nan_to_num(o.eps_2) for o in operations), reverse=True)[most - 1]
+    return [o for o in operations if o.guilty or np.nan_to_num(o.eps_2) >= least]
+
+
+def _tail(path: str, most: int) -> str:
+    """The last names of a path, as many as fit; the end of the last one where none does."""
+    if len(path) <= most:
+        return path
+    cut = path[-most + 2 :]
+    return "…/" + cut.split("/", 1)[1] if "/" in cut else "…" + cut[1:]
+
+
 def plot_maps(found: Any, *, columns: int = 6) -> list[Any]:
     """Draws where the error of every operation is, as heat maps over the faded input.
+
+    Of more than 36 operations those with the largest errors are drawn, still in order.
 
     Args:
         found: what `audit` returned, for inputs with two moved axes.
@@ -85,6 +100,7 @@ def plot_maps(found: Any, *, columns: int = 6) -> list[Any]:
         for o in found.operations
         if o.error_map is not None and o.error_map.ndim == 2 and o.error_map.max() > 1e-6
     ]
+    shown = _worst(shown, _MOST_MAPS)
     rows = max(-(-len(shown) // columns), 1)
     figure = _figure("plot_maps", 2.1 * columns, 2.5 * rows)
     grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()
@@ -98,7 +114,9 @@ def plot_maps(found: Any, *, columns: int = 6) -> list[Any]:
             axes.imshow(photo.mean(-1), cmap="gray", extent=extent, vmin=-150, vmax=255)
         axes.imshow(operation.error_map, cmap="OrRd", extent=extent, vmin=0, vmax=1, alpha=0.75)
         color = _BAD if operation.guilty else "#333333"
-        axes.set_title(f"{operation.path[-30:]}\n{operation.eps_2:.1e}", fontsize=7, color=color)
+        axes.set_title(
+            f"{_tail(operation.path, 30)}\n{operation.eps_2:.1e}", fontsize=7, color=color
+        )
     return list(grid[: len(shown)])
 
 
@@ -175,6 +193,7 @@ def plot_failure(error: Any, message: str) -> Any:
         axes.imshow(picture, cmap=cmap, vmin=low, vmax=limit, aspect="auto")
         axes.set_title(title, fontsize=9)
         axes.tick_params(labelsize=7)
+        axes.yaxis.get_major_locator().set_params(integer=True)
     words, lines, line = message.split(), [], ""
     for word in words:
         line = f"{line} {word}".strip()

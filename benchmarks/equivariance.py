@@ -1,0 +1,134 @@
+"""What measuring equivariance costs: every shift of CIFAR-sized images, and an audit of ResNet-50.
+
+The audit is compared with the forward pass of the same network, compiled. Its first call compiles;
+its second in the same process does not. Tracing and reading how every value should move are counted
+apart: they depend on the program only. Memory is by how much the largest resident size of a process
+of its own grows after parameters and image are made, forward pass and audit each.
+"""
+
+import argparse
+import subprocess
+import sys
+
+from benchmarks import _machine
+
+FORWARD_BAR, MEMORY_BAR, SHIFT_BAR = 6.0, 3.0, 180.0
+
+
+NETWORK = """
+import sys, time
+import jax, jax.numpy as jnp
+import jaxconv as jc
+
+def network(depth, size, images, **options):
+    x = jax.random.normal(jax.random.key(0), (images, size, size, 3))
+    model = jc.models.resnet(depth, **options)
+    params, state = model.init(jax.random.key(1), x)
+    logits = jax.jit(lambda x: model.apply(params, state, x)[0])
+    middle = logits(x).mean(0, keepdims=True)  # else an untrained network names one class always
+    return x, lambda x: model.apply(params, state, x)[0] - middle
+
+def adaptive(stride):
+    def sample(x):
+        n, h, w, c = x.shape
+        split = x.reshape(n, h // stride, stride, w // stride, stride, c)
+        phases = split.transpose(0, 2, 4, 1, 3, 5).reshape(n, -1, h // stride, w // stride, c)
+        best = jnp.argmax((phases**2).sum((2, 3, 4)), axis=1)
+        return jnp.take_along_axis(phases, best[:, None, None, None, None], axis=1)[:, 0]
+    return sample
+"""
+
+SHIFTS = """
+from jaxconv.equivariance import consistency
+options = {"padding_mode": "circular", "down": adaptive} if sys.argv[1] == "mended" else {}
+x, f = network(20, 32, int(sys.argv[2]), **options)
+start = time.perf_counter()
+found = consistency(f, x)
+print(time.perf_counter() - start, found.c_all)
+print(found)
+"""
+
+COST = """
+import resource, statistics
+from jaxconv.equivariance import _jaxpr, _laws
+from jaxconv.equivariance import audit
+x, f = network(50, 224, int(sys.argv[2]))
+jax.block_until_ready(x)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+forward = jax.jit(f)
+
+def seconds(run, repeats=9):
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+if sys.argv[1] == "forward":
+    print(seconds(lambda: forward(x)), 0.0, 0.0)
+else:
+    start = time.perf_counter()
+    audit(f, x)
+    first = time.perf_counter() - start
+    reading = seconds(lambda: _laws.laws_of(_jaxpr.trace(f, x), [(1, 2)]) and 0)
+    print(seconds(lambda: audit(f, x) and 0) - reading, first, reading)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def fresh(code: str, *argv: object) -> list[str]:
+    """Lines that `code` prints, in a process of its own."""
+    command = [sys.executable, "-c", NETWORK + code, *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def shifts(images: int) -> list[tuple[str, ...]]:
+    """Rows of the table of scores; prints what was scored."""
+    rows = []
+    for kind in ("published", "mended"):
+        lines = fresh(SHIFTS, kind, images)
+        seconds, c_all = map(float, lines[0].split())
+        print(f"{kind}: " + " ".join(lines[1:]) + "\n")
+        met = "yes" if seconds <= SHIFT_BAR and (kind == "published" or c_all == 1.0) else "no"
+        name = f"ResNet-20, {kind}, {images} images, all 1,024 shifts, with compilation"
+        rows.append((name, f"{seconds:.1f} s, C_all {c_all:.2%}", f"{SHIFT_BAR:.0f} s", met))
+    return rows
+
+
+def cost(images: int) -> list[tuple[str, ...]]:
+    """Rows of the table of the audit's cost."""
+    forward, audited = (fresh(COST, kind, images) for kind in ("forward", "audit"))
+    one, (time, first, reading) = float(forward[0].split()[0]), map(float, audited[0].split())
+    ratio, memory = time / one, float(audited[1]) / float(forward[1])
+    name = f"audit of ResNet-50, {images} image{'s' * (images > 1)} of 224"
+    return [
+        (
+            f"{name}: time",
+            f"{time:.3f} s of {one:.3f} s: {ratio:.1f}",
+            f"{FORWARD_BAR:g}",
+            _met(ratio, FORWARD_BAR),
+        ),
+        (f"{name}: memory", f"{memory:.1f}", f"{MEMORY_BAR:g}", _met(memory, MEMORY_BAR)),
+        (f"{name}: reading the program", f"{reading:.2f} s", "", ""),
+        (f"{name}: first call, with compilation", f"{first:.1f} s", "", ""),
+    ]
+
+
+def _met(value: float, bar: float) -> str:
+    return "yes" if value <= bar else "no"
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks equivariance", description=__doc__)
+    parser.add_argument("--images", type=int, default=100)
+    parser.add_argument("--only", choices=("shifts", "cost"))
+    options = parser.parse_args(argv)
+    print(_machine.describe() + "\n")
+    rows = []
+    if options.only != "cost":
+        rows += shifts(options.images)
+    if options.only != "shifts":
+        rows += cost(1)
+    print(_machine.table(("what", "measured", "bar", "met"), rows))
