@@ -128,10 +128,19 @@ def test_message_of_a_stride():
         "assert_shift_equivariant: f is not equivariant to the circular shift, 12 of 16 elements "
         "fail; expected eps_inf <= 1.0e-05. Got eps_inf=5.00e-01 (eps_2=8.16e-01, noise floor "
         "1.2e-07) at (0, 1), the largest at output (0, 0, 1, 0), border 5.0e-01, interior 0.0e+00. "
+        f"The first operation at fault is slice at test_equivariance_assert.py:{_sliced_line()}. "
         "Shifts by multiples of 2 are exact, so a stride breaks the others: pass lattice=2 if that "
         "is what you claim, or downsample adaptively.",
     ):
-        eq.assert_shift_equivariant(lambda x: x[:, ::2, ::2], IMPULSE)
+        eq.assert_shift_equivariant(_sliced, IMPULSE)
+
+
+def _sliced(x):
+    return x[:, ::2, ::2]
+
+
+def _sliced_line():
+    return _sliced.__code__.co_firstlineno + 1
 
 
 def test_an_empty_interior_is_not_testable():

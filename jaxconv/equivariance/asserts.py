@@ -13,18 +13,27 @@ import numpy as np
 
 from jaxconv.equivariance import _cosets, _messages
 from jaxconv.equivariance.actions import Action, Shifts
+from jaxconv.equivariance.audit import audit
 from jaxconv.equivariance.measure import ShiftError, shift_error
 
 REPORTERS: list[Callable[[ShiftError, str], None]] = []
 """Called with every failure and its message before it is raised: the pytest plugin's pictures."""
 
 
-def check(error: ShiftError, where: str, tolerance: float | None) -> None:
-    """Raises when an element is not obeyed, after telling whoever listens."""
+def check(
+    error: ShiftError,
+    where: str,
+    tolerance: float | None,
+    given: tuple[Callable[[Any], Any], Any, Sequence[int] | None] | None = None,
+) -> None:
+    """Raises when an element is not obeyed, after telling whoever listens.
+
+    With `given`, the function, its input and its moved axes, the message names what is at fault.
+    """
     error = _within(error, tolerance)
     if error.obeys.all():
         return
-    message = _messages.failure(where, error)
+    message = _messages.failure(where, error, _culprit(error, *given) if given else "")
     for report in REPORTERS:
         report(error, message)
     raise AssertionError(message)
@@ -42,6 +51,15 @@ def _settled(
 ) -> bool:
     """Whether a shift of every coset obeys, for all the others are proved to do as it does."""
     return rows is not None and bool(_within(run("circular", shifts=rows), tolerance).obeys.all())
+
+
+def _culprit(error: ShiftError, f: Callable[[Any], Any], x: Any, axes: Sequence[int] | None) -> str:
+    """The first operation that an audit at the worst shift blames; "" where it blames none."""
+    if error.action != "circular shift":
+        return ""
+    shift = [int(t) for t in error.elements[error.worst_leaf.worst]]
+    guilty = audit(f, x, shift=shift, axes=axes, lie=False).guilty
+    return f"The first operation at fault is {guilty[0].place}. " if guilty else ""
 
 
 def assert_shift_equivariant(
@@ -109,7 +127,7 @@ def assert_shift_equivariant(
         stride=stride,
         border=border,
     )
-    check(error, where, tolerance)
+    check(error, where, tolerance, (f, x, axes))
 
 
 def assert_shift_invariant(
@@ -162,7 +180,7 @@ def assert_shift_invariant(
         if _settled(run, rows, tolerance):
             return
     error = run(action, shifts=shifts, period=period, lattice=lattice)
-    check(error, where, tolerance)
+    check(error, where, tolerance, (f, x, axes))
 
 
 def assert_equivariant(
@@ -220,4 +238,4 @@ def assert_equivariant(
         seed=seed,
         where=where,
     )
-    check(error, where, tolerance)
+    check(error, where, tolerance, (f, x, axes))

@@ -110,4 +110,4 @@ def assert_gradient_equivariant(
         seed=seed,
         where=where,
     )
-    check(error, where, tolerance)
+    check(error, where, tolerance, (jax.grad(f), x, axes))
