@@ -283,7 +283,7 @@ def scanned(rng, shape):
 
 def branch(rng, shape):
     # a condition that a small change of the mean flips, so that no law holds by luck
-    flips = lambda x: jnp.sin(300 * x.mean()) > 0
+    flips = lambda x: jnp.sin(300 * x.mean() + 0.5) > 0
     return lambda x: jax.lax.cond(flips(x), lambda y: 2 * y, lambda y: jnp.roll(y, 1, 1), x)
 
 
