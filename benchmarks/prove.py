@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import _machine
 from benchmarks._networks import Network, network
 from jaxconv.equivariance.prove._analysis import output_laws
 from jaxconv.equivariance.prove._hash import divisors
@@ -37,12 +38,14 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--verbose", action="store_true", help="print every miss")
     options = parser.parse_args(argv)
     jax.config.update("jax_enable_x64", True)
+    print(_machine.describe(), flush=True)
     for title, count, operations in (
         ("networks", options.networks, None),
         ("operations", options.operations, 1),
     ):
         tally = fuzz(range(options.seed, options.seed + count), operations, verbose=options.verbose)
-        print(f"{title}: {dict(tally)}")
+        share = tally["missed"] / max(tally["true laws"], 1)
+        print(f"{title}: {dict(tally)}, {share:.1%} of true laws missed")
 
 
 def fuzz(seeds, operations: int | None, *, verbose: bool = False) -> collections.Counter:
