@@ -244,6 +244,12 @@ PROGRAMS |= {
     "sort companions": lambda x: jax.lax.sort(
         (jax.nn.relu(x), jax.nn.relu(x) * 2, x), dimension=1, num_keys=1
     ),
+    "pick among ties": lambda x: jnp.argmax(
+        jnp.stack([(x + jnp.flip(x, 2))[:, :, i::2].sum((1, 2)) for i in (0, 1)]), 0
+    ),
+    "gradient of an empty pool": jax.grad(
+        lambda x: window(x[:, :1], jax.lax.max, -jnp.inf, (1, 2, 2, 1), padding="VALID").sum()
+    ),
     "sort by two keys": lambda x: jax.lax.sort((x > 0, x), dimension=2, num_keys=2),
     "pick the largest": lambda x: jnp.take_along_axis(x, jnp.argmax(x, 1, keepdims=True), 1),
 }

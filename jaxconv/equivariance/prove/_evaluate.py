@@ -9,6 +9,16 @@ from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove import _number_windows as _number_windows
 from jaxconv.equivariance.prove._numbers import computed
 
+ROUNDED = 10
+"""Decimals of float64 that count when values are compared with each other."""
+
+
+def steadily(equation: _jaxpr.Equation, operands: Sequence[Any]) -> list[Any]:
+    """Values of an equation; an argmax takes what differs by rounding only for a tie."""
+    if equation.primitive in ("argmax", "argmin"):
+        operands = [np.round(np.asarray(operands[0]), ROUNDED)]
+    return computed(equation, operands)
+
 
 def evaluated(program: _jaxpr.Program, operands: Sequence[Any]) -> list[Any]:
     """Values of the outputs of a program.
@@ -20,7 +30,7 @@ def evaluated(program: _jaxpr.Program, operands: Sequence[Any]) -> list[Any]:
     read = lambda v: values.get(id(v), v.constant)
     for equation in program.equations:
         arguments = [read(value) for value in equation.inputs]
-        control = _CONTROL.get(equation.primitive, computed)
+        control = _CONTROL.get(equation.primitive, steadily)
         outputs = control(equation, arguments)
         values.update(zip(map(id, equation.outputs), outputs, strict=True))
     return [read(value) for value in program.outputs]

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import Known, Value
-from jaxconv.equivariance.prove._evaluate import evaluated
+from jaxconv.equivariance.prove._evaluate import evaluated, steadily
 from jaxconv.equivariance.prove._interpret import Step
 from jaxconv.equivariance.prove._labels import periods_of, shifts_of
-from jaxconv.equivariance.prove._numbers import computed
 from jaxconv.equivariance.prove._program import Program, Run
 from jaxconv.equivariance.prove._table import Context
 
@@ -77,7 +76,7 @@ def observed(
 
 
 def _values(step: Step, row: Sequence[Any]) -> list[Any]:
-    return [step.equation.bind(*row)] if step.inner else computed(step.equation, row)
+    return [step.equation.bind(*row)] if step.inner else steadily(step.equation, row)
 
 
 class _Oracle:

@@ -83,7 +83,7 @@ def gathered(
         )
         code = np.concatenate([code, edge], axis + 1).take(index, axis + 1)
         code = np.moveaxis(code, axis + 2, -1)
-    return code.reshape(*code.shape[:ndim], -1)
+    return code.reshape(*code.shape[:ndim], math.prod(code.shape[ndim:]))
 
 
 def _active(labels: Labels, windows: dict[int, Window], *, periodic: bool) -> Labels:
