@@ -333,6 +333,12 @@ def select_by_mean(x):
     return jax.lax.dynamic_slice(x, ((x.mean() > 0).astype(int), 0, 0, 0), (1, 4, 6, 2))
 
 
+def halved(x):
+    whole = (9 * x).astype(int)
+    terms = jax.lax.div(whole, 2) + jax.lax.div(jnp.roll(whole, 1, 1), 2)
+    return jax.lax.div(whole + jnp.roll(whole, 1, 1), 2), terms
+
+
 def drawn_from_x(x):
     key = jax.random.key((1000 * x.max()).astype(int))
     return jax.random.uniform(key, (4, 6))
@@ -428,6 +434,12 @@ MUTANTS = {
     "negation is nothing": Mutant(RULES, "neg", keep, (lambda x: (-x, x),)),
     "a product with a number is nothing": Mutant(
         elementwise, "_scaled", lambda was: lambda call, operands: operands[0], shown("scaled sums")
+    ),
+    "integers divide term by term": Mutant(
+        elementwise,
+        "_scaled",
+        lambda was: lambda call, v: was(replace(call, dtypes=[np.dtype(float)]), v),
+        (halved,),
     ),
     "a choice picks the first": Mutant(RULES, "select_n", first_case, shown("select by constant")),
     "equal terms count once": Mutant(

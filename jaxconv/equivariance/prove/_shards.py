@@ -84,6 +84,8 @@ def _on_devices(
     if equation.primitive in COLLECTIVES:
         if equation.params.get("axis_index_groups") is not None:
             raise Unmodelled("collective over groups of indices")
+        if len(equation.outputs) != 1:
+            raise Unmodelled("collective of several arrays")
         return [COLLECTIVES[equation.primitive](interpreter, mesh, equation, shards)]
     if any(_collective(program) for program in equation.programs):
         raise Unmodelled("collective in a loop or branch")

@@ -1,7 +1,9 @@
 """Position by position: one new function of the operands; sums in normal form."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, condensed, renamed
@@ -92,8 +94,8 @@ def phased(context: Context, call: Call, *operands: Value) -> Value:
         return informed(scaled, operands)
     if not has_phase(*operands):
         out = elementwise(context, call, *operands)
-        if call.name == "convert_element_type" and np.dtype(call.dtypes[0]).kind in "iu":
-            out.order = operands[0].order  # type: ignore[union-attr]
+        if isinstance(out, Labels) and call.name == "convert_element_type":
+            out.order = _order_as(call.dtypes[0], operands[0])
         return out
     powers = _POWERS.get(call.name, (1,))
     if call.name == "integer_pow":
@@ -102,6 +104,14 @@ def phased(context: Context, call: Call, *operands: Value) -> Value:
     if real:
         return elementwise(context, call, *without(*operands))
     return product(context, call, operands, powers)
+
+
+def _order_as(dtype: Any, x: Value) -> tuple[Labels, int] | None:
+    """The order that x holds, if integers of the type can count that far."""
+    if isinstance(x, Known) or x.order is None or np.dtype(dtype).kind not in "iu":
+        return None
+    keys, axis = x.order
+    return x.order if np.iinfo(dtype).max >= keys.shape[axis] else None
 
 
 def _scaled(call: Call, operands: Sequence[Value]) -> Labels | None:
@@ -114,6 +124,8 @@ def _scaled(call: Call, operands: Sequence[Value]) -> Labels | None:
     number = factor.array.reshape(-1)[:1]
     if x.terms is None or x.kind != "sum" or (factor.array != number).any():
         return None
+    if not jnp.issubdtype(call.dtypes[0], jnp.inexact):
+        return None  # (a + b) // 2 is not a // 2 + b // 2
     salt = name_of(call.name, str(number.dtype), number.tobytes())
     terms = renamed(x.terms, salt, keep_zero=True)
     return summed([terms], x.shape, x.states, search=False)
