@@ -334,9 +334,10 @@ def select_by_mean(x):
 
 
 def halved(x):
-    whole = (9 * x).astype(int)
-    terms = jax.lax.div(whole, 2) + jax.lax.div(jnp.roll(whole, 1, 1), 2)
-    return jax.lax.div(whole + jnp.roll(whole, 1, 1), 2), terms
+    """Halves of sums of integers, two ways that agree where division is exact."""
+    a, b, c, d = (jnp.roll((9 * x).astype(int), n, 2) for n in range(4))
+    half = lambda value: jax.lax.div(value, 2)
+    return half(a + b) + half(c + d), half(a + c) + half(b + d)
 
 
 def drawn_from_x(x):
