@@ -117,9 +117,21 @@ IMPULSE = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0, 0].set(1.0)
 
 
 def test_message_of_a_border_failure():
-    kernel = jnp.ones((3, 3, 1, 1))
-    with pytest.raises(AssertionError, match=r"Only outputs within \(\(2, 2\), \(2, 2\)\)"):
-        eq.assert_shift_equivariant(lambda x: ops.conv(x, kernel), X[..., :1])
+    def padded(x):
+        return ops.conv(x, jnp.ones((3, 3, 1, 1)))
+
+    spot = jnp.zeros((1, 8, 8, 1)).at[0, 3, 4, 0].set(1.0)
+    with raises(
+        AssertionError,
+        "assert_shift_equivariant: f is not equivariant to the circular shift, 1 of 1 elements "
+        "fail; expected eps_inf <= 1.0e-05. Got eps_inf=1.00e+00 (eps_2=6.23e-01, noise floor "
+        "1.2e-07) at (4, 0), the largest at output (0, 0, 3, 0), border 1.0e+00, interior 0.0e+00. "
+        "The first operation at fault is conv_general_dilated at test_equivariance_assert.py:"
+        f"{padded.__code__.co_firstlineno + 1}. Only outputs within ((2, 2), (2, 2)) of the edges "
+        'differ, so padding breaks it: use padding_mode="circular", or compare with '
+        'action="interior".',
+    ):
+        eq.assert_shift_equivariant(padded, spot, shifts=[[4, 0]])
 
 
 def test_message_of_a_stride():
@@ -304,8 +316,15 @@ def test_causal():
 def test_batch_independent():
     eq.assert_batch_independent(circular, X)
     eq.assert_batch_independent(lambda p: p[0] + p[1], (X, X))
-    with pytest.raises(AssertionError, match="sample 0 of f changes by"):
-        eq.assert_batch_independent(lambda x: x - x.mean(0, keepdims=True), X)
+    with raises(
+        AssertionError,
+        "assert_batch_independent: sample 0 of f changes by 9.78e-01 when the others in its batch "
+        "are replaced; expected at most 1.0e-05. Got a batch of 2. Use train=False, or statistics "
+        "that each sample has for itself.",
+    ):
+        eq.assert_batch_independent(
+            lambda x: x - x.mean(0, keepdims=True), jnp.arange(8.0).reshape(2, 4, 1)
+        )
     with raises(
         ValueError,
         "assert_batch_independent: not testable, the batch has 1 sample; expected at least 2. "
@@ -360,3 +379,58 @@ def test_prints_a_table():
         "4 of 16 elements of the circular shift obeyed, 1 images, worst eps_inf 5.00e-01"
     )
     assert text.splitlines()[1].startswith("output           equivariant  worst 5.00e-01")
+
+
+def test_whole_messages_of_unknown_choices():
+    choices = {
+        "action": ("shift_error", '"circular", "interior"', "circular", {"action": "mine"}),
+        "law": ("shift_error", '"auto", "equivariant", "invariant"', "auto", {"law": "mine"}),
+    }
+    for name, (where, known, first, options) in choices.items():
+        with raises(
+            ValueError,
+            f"{where}: {name} is unknown; expected one of {known}. Got {name}='mine'. "
+            f"Use {name}='{first}', say.",
+        ):
+            eq.shift_error(lambda x: x, IMPULSE, **options)
+    with raises(
+        ValueError,
+        'translation: nyquist is unknown; expected one of "real", "zero". Got nyquist=\'mine\'. '
+        "Use nyquist='real', say.",
+    ):
+        eq.translation(nyquist="mine")
+    with raises(
+        ValueError,
+        'crop_shift: method is unknown; expected one of "none", "bilinear", "lanczos". '
+        "Got method='mine'. Use method='none', say.",
+    ):
+        eq.crop_shift(2, method="mine")
+    with raises(
+        ValueError,
+        "crop_shift: an axis has 4 pixels; expected at least the 6 of a crop. Got size=6. "
+        "Use size=4 or less, or a larger image.",
+    ):
+        eq.shift_error(lambda x: x, IMPULSE, eq.crop_shift(6))
+
+
+def test_messages_of_outputs_that_are_no_numbers_and_of_gains():
+    def broken(x):
+        return x * jnp.nan
+
+    with raises(
+        AssertionError,
+        "assert_shift_equivariant: f is not equivariant to the circular shift, 1 of 1 elements "
+        "fail; expected eps_inf <= 1.0e-05. Got eps_inf=inf (eps_2=inf, noise floor 0.0e+00) at "
+        "(1, 0), the largest at output (0, 0, 0, 0), border 0.0e+00, interior inf. The first "
+        "operation at fault is mul at test_equivariance_assert.py:"
+        f"{broken.__code__.co_firstlineno + 1}. Outputs are not finite: check f(x) itself first.",
+    ):
+        eq.assert_shift_equivariant(broken, IMPULSE, shifts=[[1, 0]])
+    with raises(
+        AssertionError,
+        "assert_equivariant: f is not equivariant to the gain, 1 of 1 elements fail; expected "
+        "eps_inf <= 1.0e-05. Got eps_inf=3.33e-01 (eps_2=2.07e+00, noise floor 7.9e-08) at (2, 0), "
+        "the largest at output (0, 0, 0, 0), border 3.3e-01, interior 3.3e-01. "
+        "Call audit(f, x) for the error of every operation.",
+    ):
+        eq.assert_equivariant(lambda x: x * 2 + 1, IMPULSE, eq.gain([2.0]))

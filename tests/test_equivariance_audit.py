@@ -88,8 +88,51 @@ def test_protocols_draw_their_own_ranges():
     assert found.range[0] >= -3
     assert found.range[1] <= 2
     assert "protocol aps-cifar" in str(found)
-    with pytest.raises(ValueError, match="protocol: name is unknown"):
+    names = ", ".join(f'"{name}"' for name in eq.PROTOCOLS)
+    with raises(
+        ValueError,
+        f"protocol: name is unknown; expected one of {names}. Got name='mine'. "
+        "Use name='lpf-imagenet', say.",
+    ):
         eq.protocol("mine")
+    assert {p.name: (p.low, p.high) for p in eq.PROTOCOLS.values()} == {
+        "lpf-imagenet": (0, 31),
+        "aps-cifar": (-3, 2),
+        "aps-cifar-crop": (-3, 2),
+        "aps-imagenet": (-32, 31),
+        "lps-imagenet": (-32, 31),
+        "lps-imagenet-crop": (0, 31),
+        "lps-cifar": (-3, 2),
+        "lps-cifar-crop": (-3, 2),
+        "afc": (1, 31),
+        "afc-adversarial": (1, 31),
+        "tips": (-3, 3),
+        "tips-standard": (-3, 3),
+        "lie-deriv": (0, 7),
+    }
+    with raises(
+        ValueError,
+        "consistency: action is unknown; expected one of \"circular\". Got action='mine'. "
+        "Use action='circular', say.",
+    ):
+        eq.consistency(lambda x: x.mean((1, 2)), X, action="mine")
+
+
+def test_lie_bars_in_float64():
+    with jax.enable_x64(True):
+        x = jnp.asarray(np.random.default_rng(0).normal(size=(1, 8, 6, 2)))
+        exact = eq.lie_derivative(lambda x: conv(x, "wrap"), x)
+        assert exact.relative <= 1e-10
+        function = lambda x: conv(jnp.tanh(conv(x, "constant")), "wrap")
+        found = eq.lie_derivative(function, x)
+        assert found.relative > 0.1
+        assert found.residue <= 1e-10
+        pooled = lambda x: jnp.tanh(conv(x, "constant")).mean((1, 2))
+        at = lambda t: pooled(eq.translation().move(x, jnp.array([t, t]), (1, 2)))
+        step = 1e-5
+        central = (at(-step) - at(step)) / (2 * step)
+        lie = eq.lie_derivative(pooled, x).values[0]
+        assert np.abs(lie + central).max() <= 1e-6 * np.abs(central).max()
 
 
 class _Scripts(html.parser.HTMLParser):

@@ -110,7 +110,7 @@ def _pull(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], turned
 @jax.jit
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     """The sum of products, in float32 at least."""
-    wide = jnp.promote_types(a.dtype, jnp.float32)
+    wide = a.dtype if jnp.finfo(a.dtype).bits >= 32 else jnp.float32
     product = jnp.real(a.astype(wide) * b.astype(wide))
     return product.sum(axis=-1 if a.ndim else None).sum()
 
