@@ -165,6 +165,37 @@ def test_gradients_flow_through_the_named_axis(rng):
     assert_close(jax.jit(jax.grad(split))(x), jax.jit(jax.grad(whole))(x))
 
 
+@pytest.mark.parametrize(("mean", "tolerance"), [(0.0, 1e-6), (1e4, 3e-5)])
+def test_gradients_of_batch_norm_are_those_of_the_formula(rng, mean, tolerance):
+    """In float64 by central differences; measured in float32: 1e-7, and 8e-6 far from zero."""
+    x, weights, direction = (rng.standard_normal((512, 3)) for _ in range(3))
+    x, scale = (x + mean).astype(np.float32), np.array([0.5, -2.0, 1.0], np.float32)
+    layer = layers.batch_norm()
+    params, state = layer.init(jax.random.key(0), x)
+
+    def loss(scale, x):
+        y, _ = layer.apply(params | {"scale": scale}, state, x, train=True)
+        return jnp.vdot(y, weights.astype(np.float32))
+
+    def exact(scale, x):
+        return (standardized(x, 0) * scale * weights).sum()
+
+    ds, dx = jax.jit(jax.grad(loss, (0, 1)))(scale, x)
+    steps = (sign * 1e-4 * direction for sign in (1, -1))
+    ends = [exact(scale, x.astype(np.float64) + step) for step in steps]
+    slope = (ends[0] - ends[1]) / 2e-4
+    size = np.linalg.norm(dx) * np.linalg.norm(direction)
+    assert abs(np.vdot(dx, direction) - slope) <= tolerance * size
+    by_scale = [exact(np.eye(3)[c], x) for c in range(3)]
+    np.testing.assert_allclose(ds, by_scale, atol=30 * tolerance * np.abs(by_scale).max())
+    _, tangent = jax.jit(
+        lambda x: jax.jvp(lambda x: loss(scale, x), (x,), (direction.astype("f"),))
+    )(x)
+    assert abs(tangent - slope) <= tolerance * size
+    fixed = scale / x.std(0) * weights  # control: statistics taken for constants
+    assert abs(np.vdot(fixed, direction) - slope) > 1e-3 * size
+
+
 def test_a_single_value_has_no_variance():
     layer, x = layers.batch_norm(), jnp.ones((1, 1, 1, 8))
     params, state = layer.init(jax.random.key(0), x)
