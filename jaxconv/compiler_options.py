@@ -17,17 +17,19 @@ _KERNELS = "xla_cpu_experimental_ynn_fusion_type"
 
 
 class Content(NamedTuple):
-    """Multiply-adds of a program, by what makes them.
+    """What a program contains: multiply-adds by what makes them, and pools.
 
     Attributes:
         dense: convolutions without groups whose window has more than one tap.
         grouped: convolutions with groups, depthwise ones among them.
         products: matrix products, convolutions of one tap among them.
+        pools: pools and their gradients over windows of more than one tap, a number of equations.
     """
 
     dense: int = 0
     grouped: int = 0
     products: int = 0
+    pools: int = 0
 
 
 class Row(NamedTuple):
@@ -43,19 +45,16 @@ TABLE: dict[tuple[str, str], tuple[Row, ...]] = {
     ("cpu", "0.10.2"): (
         Row(
             "dense convolutions",
-            lambda c: not c.grouped and c.dense >= 3 * c.products,
+            lambda c: not c.grouped and not c.pools and c.dense >= 3 * c.products,
             {_KERNELS: ""},
-            "resnet(20) 64x32x32: 208 -> 162 (products and reductions 166); resnet(18) 16x32x32: "
-            "278 -> 226; lenet 128x28x28: 14.7 -> 12.1; unet 4x64x64: 42 -> 35; six 3x3 "
-            "convolutions and two dense layers 32x32x32: 38 -> 29",
+            "resnet(20) 64x32x32: 175 -> 151 with all kernels off",
         ),
         Row(
             "anything else",
             lambda c: True,
             {},
-            "mobilenet_v2 16x96x96: 155 -> 272 without kernels, 157 with products and reductions; "
-            "convnext blocks 4x56x56: 392 -> 739 and 373; resnet(50) 4x96x96: 307 -> 320 and 271, "
-            "but fused reductions are those that return wrong numbers",
+            "mobilenet_v2 16x96x96: 155 -> 272 with all off; convnext blocks 4x56x56: 392 -> 739; "
+            "unet 4x64x64: 36 -> 50 (the fastest runs, busy machine); resnet(50) 4x96x96: 307 -> 320",
         ),
     ),
 }
@@ -150,6 +149,9 @@ def _works(jaxpr: Any) -> Iterator[tuple[str, int]]:
             yield "products", _product(equation)
         elif name == "conv_general_dilated":
             yield _lax_conv(equation)
+        elif name in _POOLS:
+            window = equation.params.get("window") or equation.params["window_dimensions"]
+            yield "pools", int(math.prod(window) > 1)
         elif name in _OWN:
             yield _own_conv(equation)
         else:
@@ -188,6 +190,10 @@ def _lax_conv(equation: Any) -> tuple[str, int]:
     return _kind(groups, math.prod(sizes)), out.size * taps
 
 
+_POOLS = {
+    *("jaxconv_extreme", "reduce_window", "reduce_window_max", "reduce_window_min"),
+    *("reduce_window_sum", "select_and_scatter_add"),
+}
 _OWN = {
     "jaxconv_conv": lambda x, kernel, y: (kernel, y),
     "jaxconv_conv_input_gradient": lambda g, kernel, x: (kernel, g),
