@@ -54,7 +54,7 @@ TABLE: dict[tuple[str, str], tuple[Row, ...]] = {
             lambda c: True,
             {},
             "mobilenet_v2 16x96x96: 155 -> 272 with all off; convnext blocks 4x56x56: 392 -> 739; "
-            "unet 4x64x64: 36 -> 50 (the fastest runs, busy machine); resnet(50) 4x96x96: 307 -> 320",
+            "unet 4x64x64: 36 -> 50 (fastest runs, busy machine); resnet(50) 4x96x96: 307 -> 320",
         ),
     ),
 }
