@@ -1,6 +1,6 @@
 """Laws of all outputs of a program: one run, and forks where an index depends on x."""
 
-from jaxconv.equivariance.prove._fork import branched, law_of
+from jaxconv.equivariance.prove._fork import branched, interior_of, law_of
 from jaxconv.equivariance.prove._interpret import Interpreter
 from jaxconv.equivariance.prove._laws import Law, coarsened
 from jaxconv.equivariance.prove._program import Program, Run
@@ -20,8 +20,10 @@ def output_laws(
     for output, row in enumerate(laws):
         found = list(row)
         for axis, law in enumerate(row):
-            better = None if law.exact else law_of(tree, output, axis, program.sizes[axis])
-            if better is not None:
+            better = law_of(tree, output, axis, program.sizes[axis])
+            if better is None and law.kind in ("partial", "unproved"):
+                better = interior_of(tree, output, axis, program.sizes[axis])
+            if better is not None and (not law.exact or better.shift < law.shift):
                 found[axis] = coarsened(better, program.finest[axis])
         laws[output] = tuple(found)
     return laws, True

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import Known, Labels, Value, uncharged
+from jaxconv.equivariance.prove._arrays import Known, Labels, Value, plain, uncharged
 from jaxconv.equivariance.prove._hash import divisors
 from jaxconv.equivariance.prove._labels import absolute, moved
-from jaxconv.equivariance.prove._laws import Law
+from jaxconv.equivariance.prove._laws import LARGEST_ROLL, Law, slice_sums
 from jaxconv.equivariance.prove._program import Program
 from jaxconv.equivariance.prove._table import Context
 from jaxconv.equivariance.prove.rules.index import DEPENDS
@@ -68,9 +68,11 @@ def _branches(
 def law_of(tree: Branches, output: int, axis: int, size: int) -> Law | None:
     """The finest law of one output along one group axis that holds in every branch."""
     for p in divisors(size)[:-1]:
-        rolls = _rolls(tree, tree, output, axis, p)
-        if rolls is None:
+        pairs = _pairs(tree, tree, output, axis, p)
+        found = [_leaf_rolls(*pair, axis, p) for pair in pairs or [(None, None)]]
+        if any(one is None for one in found):
             continue
+        rolls = {roll for one in found if one is not None for roll in one}
         if rolls <= {STILL}:
             return Law("invariant", p)
         places = {d for d, _ in rolls - {STILL}}
@@ -83,12 +85,36 @@ def law_of(tree: Branches, output: int, axis: int, size: int) -> Law | None:
     return None
 
 
-def _rolls(
+def interior_of(tree: Branches, output: int, axis: int, size: int) -> Law | None:
+    """The roll that holds in every branch on the longest run of rows, away from the border."""
+    best, law = (1, 0, 0), None
+    for p in divisors(size)[:-1]:
+        pairs = _pairs(tree, tree, output, axis, p) or []
+        labels = [plain(v) for pair in pairs for v in pair if isinstance(v, Labels)]
+        if not labels or len(labels) != 2 * len(pairs):
+            continue
+        explicit = [d for d, state in enumerate(labels[0].states) if state == "E"]
+        for d in explicit if len({v.states for v in labels}) == 1 else []:
+            length = labels[0].shape[d]
+            before = [slice_sums(moved(v.code, axis, p), d) for v in labels[::2]]
+            after = [slice_sums(absolute(v.code), d) for v in labels[1::2]]
+            for q in range(1, min(LARGEST_ROLL, length - 1) + 1):
+                match = np.all([a[q:] == b[:-q] for a, b in zip(before, after, strict=True)], 0)
+                edges = np.flatnonzero(np.diff(np.r_[False, match, False].astype(int)))
+                for start, stop in zip(edges[::2], edges[1::2], strict=True):
+                    key = (int(stop - start), -p, -q)
+                    if key > best:
+                        halo = (int(start), int(length - stop - q))
+                        best, law = key, Law("interior", p, d, q, halo)
+    return law
+
+
+def _pairs(
     before: Branches, after: Branches, output: int, axis: int, p: int
-) -> set[tuple[int, int]] | None:
-    """Rolls (axis, amount) that turn each branch of `after` into the shifted one of `before`."""
+) -> list[tuple[Value, Value]] | None:
+    """An output in every branch, and in the branch that the choice takes after a shift by p."""
     if before.outputs is not None and after.outputs is not None:
-        return _leaf_rolls(before.outputs[output], after.outputs[output], axis, p)
+        return [(before.outputs[output], after.outputs[output])]
     if before.candidates is None or after.candidates is None:
         return None
     keys = moved(before.candidates.code, axis, p).reshape(2, -1).T.tolist()
@@ -98,16 +124,21 @@ def _rolls(
         if len(set(map(tuple, keys))) != len(keys) or sorted(keys) != sorted(others):
             return None
         places = [others.index(key) for key in keys]
-    found: set[tuple[int, int]] = set()
+    found: list[tuple[Value, Value]] = []
     for child, place in zip(before.children, places, strict=True):
-        rolls = _rolls(child, after.children[place], output, axis, p)
-        if rolls is None:
+        pairs = _pairs(child, after.children[place], output, axis, p)
+        if pairs is None:
             return None
-        found |= rolls
+        found += pairs
     return found
 
 
-def _leaf_rolls(before: Value, after: Value, axis: int, p: int) -> set[tuple[int, int]] | None:
+def _leaf_rolls(
+    before: Value | None, after: Value | None, axis: int, p: int
+) -> set[tuple[int, int]] | None:
+    """Rolls (axis, amount) that turn an output into the shifted one; None if there are none."""
+    if before is None or after is None:
+        return None
     if isinstance(before, Known) and isinstance(after, Known):
         return {STILL} if np.array_equal(before.array, after.array) else None
     if isinstance(before, Known) or isinstance(after, Known):

@@ -83,7 +83,7 @@ class _Table:
         self.sample = flat[:, np.unique(places)]
         self.total = mix(self.names).sum(axis=tuple(range(1, self.names.ndim)), dtype=np.uint64)
         self.explicit = [axis for axis, s in enumerate(labels.states) if s == "E"]
-        self.slices = {axis: _slice_sums(self.names, axis) for axis in self.explicit}
+        self.slices = {axis: slice_sums(self.names, axis) for axis in self.explicit}
 
     def law(self, axis: int, size: int, *, partial: bool) -> Law:
         if size == 1:
@@ -111,7 +111,7 @@ class _Table:
         if (total != self.total).any():
             return None
         for d in self.explicit:
-            sums, size = _slice_sums(after, d), self.labels.shape[d]
+            sums, size = slice_sums(after, d), self.labels.shape[d]
             for q in _rolls(self.slices[d], sums):
                 if (after == np.roll(self.names, q, d + 1)).all():
                     return Law("equivariant", p, d, q if q <= size // 2 else q - size)
@@ -124,7 +124,7 @@ class _Table:
             length = self.labels.shape[d]
             for q in range(1, min(LARGEST_ROLL, length - 1) + 1):
                 for p in self._candidates(axis, d, q, size):
-                    sums = _slice_sums(moved(self.labels.code, axis, p), d)
+                    sums = slice_sums(moved(self.labels.code, axis, p), d)
                     match = np.r_[False, sums[q:] == self.slices[d][:-q], False]
                     edges = np.flatnonzero(match[1:] != match[:-1])
                     signed = p if p <= size // 2 else p - size
@@ -163,7 +163,8 @@ class _Table:
         return None
 
 
-def _slice_sums(names: np.ndarray, axis: int) -> np.ndarray:
+def slice_sums(names: np.ndarray, axis: int) -> np.ndarray:
+    """One word for every slice across an axis."""
     others = tuple(d for d in range(names.ndim) if d not in (0, axis + 1))
     place = np.arange(math.prod(names.shape[d] for d in others), dtype=np.uint64)
     rows = np.moveaxis(names[0], axis, 0).reshape(names.shape[axis + 1], -1)
