@@ -4,9 +4,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
-import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import jax
 
@@ -14,16 +12,20 @@ PEERS = ("jax", "jaxlib", "numpy", "flax", "equinox", "dm-haiku", "keras", "torc
 
 
 def describe() -> str:
-    """One line: processor, cores, load, Python, versions of everything that is installed."""
+    """One line: the machine, its versions and its load."""
+    return f"{identity()}, load {os.getloadavg()[0]:.1f}"
+
+
+def identity() -> str:
+    """One line: processor, cores, device, Python, versions of everything that is installed."""
     versions = []
     for name in PEERS:
         try:
             versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
             continue
-    load = os.getloadavg()[0]
     return (
-        f"{processor()}, {os.cpu_count()} cores, load {load:.1f}, {jax.devices()[0].device_kind}, "
+        f"{processor()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}, "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )
 
@@ -36,19 +38,6 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def alternate(candidates: dict[str, Callable[[], object]], repeats: int = 15) -> dict[str, float]:
-    """Median seconds of each candidate, run in turn so that a busy moment hits them alike."""
-    for run in candidates.values():
-        jax.block_until_ready(run())
-    times: dict[str, list[float]] = {name: [] for name in candidates}
-    for _ in range(repeats):
-        for name, run in candidates.items():
-            start = time.perf_counter()
-            jax.block_until_ready(run())
-            times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
