@@ -66,6 +66,9 @@ def haiku(body, x, *, circular, train):
     import haiku as hk
 
     class Kit:
+        def __init__(self, train):
+            self.train = train
+
         def conv(self, x, features, window, stride=1, groups=1):
             x, padding = (wrapped(x, window, stride), "VALID") if circular else (x, "SAME")
             return hk.Conv2D(features, window, stride, padding=padding, feature_group_count=groups)(
@@ -81,7 +84,7 @@ def haiku(body, x, *, circular, train):
             return hk.max_pool(x, size, steps, padding)
 
         def norm(self, x):
-            return hk.BatchNorm(True, True, 0.9)(x, is_training=train)
+            return hk.BatchNorm(True, True, 0.9)(x, is_training=self.train)
 
         def layer_norm(self, x):
             return hk.LayerNorm(-1, True, True)(x)
@@ -93,8 +96,8 @@ def haiku(body, x, *, circular, train):
             self.count = getattr(self, "count", -1) + 1
             return hk.get_parameter(f"weight_{self.count}", shape, init=jnp.zeros)
 
-    net = hk.transform_with_state(lambda x: body(Kit(), x))
-    trees = jax.eval_shape(net.init, jax.random.key(0), x)
+    first, net = (hk.transform_with_state(lambda x, t=t: body(Kit(t), x)) for t in (True, train))
+    trees = jax.eval_shape(first.init, jax.random.key(0), x)
     return (lambda p, x: net.apply(*p, jax.random.key(0), x)[0]), trees
 
 
@@ -115,9 +118,9 @@ class Tape:
 def nnx(body, x, *, circular, train):
     from flax import nnx
 
-    rngs = nnx.Rngs(0)
-
     class Kit(Tape):
+        rngs = None
+
         def conv(self, x, features, window, stride=1, groups=1):
             make = lambda: nnx.Conv(
                 x.shape[-1],
@@ -126,14 +129,14 @@ def nnx(body, x, *, circular, train):
                 stride,
                 padding="CIRCULAR" if circular else "SAME",
                 feature_group_count=groups,
-                rngs=rngs,
+                rngs=self.rngs,
             )
             return self.layer(make)(x)
 
         def conv_transpose(self, x, features, window, stride):
             padding = "CIRCULAR" if circular else "SAME"
             make = lambda: nnx.ConvTranspose(
-                x.shape[-1], features, (window, window), stride, padding=padding, rngs=rngs
+                x.shape[-1], features, (window, window), stride, padding=padding, rngs=self.rngs
             )
             return self.layer(make)(x)
 
@@ -142,14 +145,14 @@ def nnx(body, x, *, circular, train):
             return nnx.max_pool(x, (window, window), (stride, stride), padding)
 
         def norm(self, x):
-            make = lambda: nnx.BatchNorm(x.shape[-1], rngs=rngs)
+            make = lambda: nnx.BatchNorm(x.shape[-1], rngs=self.rngs)
             return self.layer(make)(x, use_running_average=not train)
 
         def layer_norm(self, x):
-            return self.layer(lambda: nnx.LayerNorm(x.shape[-1], rngs=rngs))(x)
+            return self.layer(lambda: nnx.LayerNorm(x.shape[-1], rngs=self.rngs))(x)
 
         def dense(self, x, features):
-            return self.layer(lambda: nnx.Linear(x.shape[-1], features, rngs=rngs))(x)
+            return self.layer(lambda: nnx.Linear(x.shape[-1], features, rngs=self.rngs))(x)
 
         def weight(self, shape):
             return self.layer(lambda: nnx.Param(jnp.zeros(shape)))[...]
@@ -157,6 +160,7 @@ def nnx(body, x, *, circular, train):
     class Net(nnx.Module):
         def __init__(self, x):
             kit = Kit()
+            kit.rngs = nnx.Rngs(0)
             body(kit, x)
             self.layers = nnx.List(kit.made)
 
@@ -171,7 +175,7 @@ def equinox(body, x, *, circular, train):
     import equinox as eqx
 
     key = jax.random.key(0)
-    first = lambda layer: lambda x: jnp.moveaxis(layer(jnp.moveaxis(x, -1, 0)), 0, -1)
+    first, last = (lambda x: jnp.moveaxis(x, -1, 0)), (lambda x: jnp.moveaxis(x, 0, -1))
 
     class Kit(Tape):
         def conv(self, x, features, window, stride=1, groups=1):
@@ -185,26 +189,25 @@ def equinox(body, x, *, circular, train):
                 padding_mode="CIRCULAR" if circular else "ZEROS",
                 key=key,
             )
-            return first(self.layer(make))(x)
+            return last(self.layer(make)(first(x)))
 
         def conv_transpose(self, x, features, window, stride):
             make = lambda: eqx.nn.ConvTranspose2d(x.shape[-1], features, window, stride, key=key)
-            return first(self.layer(make))(x)
+            return last(self.layer(make)(first(x)))
 
         def max_pool(self, x, window, stride):
             pads = () if circular else tuple(same(n, window, stride) for n in x.shape[:2])
             x = wrapped(x, window, stride) if circular else x
-            return first(eqx.nn.MaxPool2d(window, stride, pads or 0))(x)
+            return last(eqx.nn.MaxPool2d(window, stride, pads or 0)(first(x)))
 
         def norm(self, x):
             make = lambda: eqx.nn.BatchNorm(x.shape[-1], "batch", mode="batch")
             layer = self.layer(make)
 
-            def run(x):
-                y, self.state = layer(x, self.state, inference=not train)
-                return y
-
-            return first(run)(x) if self.turn is not None else x
+            if self.turn is None:
+                return x
+            y, self.state = layer(first(x), self.state, inference=not train)
+            return last(y)
 
         def layer_norm(self, x):
             layer = self.layer(lambda: eqx.nn.LayerNorm(x.shape[-1]))
@@ -246,36 +249,37 @@ def equinox(body, x, *, circular, train):
 
 def ours(body, x, *, circular, train):
     class Kit(Tape):
-        def run(self, make, x):
-            layer = make()
-            tree = self.layer(lambda: layer.init(jax.random.key(0), x))
-            return layer.apply(*tree, x, train=train)[0]
+        def pair(self, layer, x):
+            """The layer and its parameters, drawn at the first call."""
+            return layer.apply, self.layer(lambda: layer.init(jax.random.key(0), x))
 
         def conv(self, x, features, window, stride=1, groups=1):
             mode = "circular" if circular else "zeros"
-            return self.run(
-                lambda: jc.conv(features, window, stride=stride, groups=groups, padding_mode=mode),
-                x,
-            )
+            layer = jc.conv(features, window, stride=stride, groups=groups, padding_mode=mode)
+            apply, tree = self.pair(layer, x)
+            return apply(*tree, x)[0]
 
         def conv_transpose(self, x, features, window, stride):
             mode = "circular" if circular else "zeros"
-            return self.run(
-                lambda: jc.conv_transpose(features, window, stride=stride, padding_mode=mode), x
-            )
+            layer = jc.conv_transpose(features, window, stride=stride, padding_mode=mode)
+            apply, tree = self.pair(layer, x)
+            return apply(*tree, x)[0]
 
         def max_pool(self, x, window, stride):
             mode = "circular" if circular else "zeros"
             return jc.ops.max_pool(x, window, stride=stride, padding="same", padding_mode=mode)
 
         def norm(self, x):
-            return self.run(jc.batch_norm, x)
+            apply, tree = self.pair(jc.batch_norm(), x)
+            return apply(*tree, x, train=train)[0]
 
         def layer_norm(self, x):
-            return self.run(jc.layer_norm, x)
+            apply, tree = self.pair(jc.layer_norm(), x)
+            return apply(*tree, x)[0]
 
         def dense(self, x, features):
-            return self.run(lambda: jc.dense(features), x)
+            apply, tree = self.pair(jc.dense(features), x)
+            return apply(*tree, x)[0]
 
         def weight(self, shape):
             return self.layer(lambda: jnp.zeros(shape))

@@ -7,9 +7,12 @@ from importlib import resources
 
 from jaxconv.equivariance import _page_data, _table
 from jaxconv.equivariance.audit import Audit
+from jaxconv.equivariance.prove import Proof
 
 
-def audit_page(found: Audit, path: str | os.PathLike[str], *, steps: int = 64) -> None:
+def audit_page(
+    found: Audit, path: str | os.PathLike[str], *, steps: int = 64, proof: Proof | None = None
+) -> None:
     """Writes an audit as a page: table, heat maps, and a slider that shifts the image.
 
     The file holds its styles, its script and its pictures; a content policy forbids it to load
@@ -19,6 +22,7 @@ def audit_page(found: Audit, path: str | os.PathLike[str], *, steps: int = 64) -
         found: what `audit` returned.
         path: of the file to write.
         steps: shifts at which the slider knows the prediction, at most.
+        proof: what `prove` returned for the same function; the page then says what is proved too.
 
     Example:
         >>> import tempfile, jax
@@ -38,6 +42,7 @@ def audit_page(found: Audit, path: str | os.PathLike[str], *, steps: int = 64) -
         "counted": counted,
         "rows": _page_data.rows(found),
         "image": None if picture is None else _page_data.png(picture),
+        "proof": None if proof is None else str(proof).splitlines(),
         "predictions": _page_data.predictions(found, steps),
     }
     template = resources.files("jaxconv.equivariance").joinpath("page.html").read_text("utf-8")

@@ -99,13 +99,13 @@ class Proof:
         if self.periodic:
             text += ", if all borders were circular"
         if output.limits:
-            text += f"; the first obstruction is the {self._obstruction(output)}"
+            text += f"; the first obstruction is the {self.obstruction(output)}"
         if any(law.exact for law in output.circular) and output.circular != output.laws:
             other = _text.sentence("it", output.circular, axes, sizes)
             text += f". With circular borders {other}"
         return text + "."
 
-    def _obstruction(self, output: Output) -> Limit:
+    def obstruction(self, output: Output) -> Limit:
         """The first limit; where nothing is left, the first after which nothing is."""
         sizes = self.program.sizes
         last = [limit for limit in output.limits if limit.after == sizes[limit.axis]]

@@ -1,12 +1,14 @@
 """Reductions: multisets where order does not matter, tuples where it does."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import (
     Known,
     Labels,
+    Unmodelled,
     Value,
     bundle_rank,
     bundled,
@@ -60,6 +62,15 @@ def reduce_terms(context: Context, call: Call, x: Labels) -> Labels:
     flat = terms.transpose(order).reshape(terms.shape[0], *place, -1)
     shape, states = [x.shape[d] for d in kept], [x.states[d] for d in kept]
     return summed([flat], shape, states, search=True, kind=kind)
+
+
+@rule("psum")
+def sum_of_examples(context: Context, call: Call, x: Labels) -> Labels:
+    """What a sum over a named axis becomes under vmap: one over axes of the array."""
+    axes = call.params["axes"]
+    if not all(isinstance(axis, int) for axis in axes) or call.params.get("axis_index_groups"):
+        raise Unmodelled("sum over devices")
+    return reduce_terms(context, replace(call, name="reduce_sum", params={"axes": axes}), x)
 
 
 @rule("reduce_prod", "reduce_and", "reduce_or", "reduce_xor")
