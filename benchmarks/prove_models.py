@@ -2,8 +2,9 @@
 
     python -m benchmarks prove_models [--only NAME] [--frameworks ours linen]
 
-Every case runs in a process of its own on one core, without weights: time is that of `prove` and
-of printing its table, once the framework has made the shapes of the weights.
+Every case runs in a process of its own on one core, without weights. Seconds are the processor's,
+for `prove` with its trace and for printing the table, once the framework has made the shapes of the
+weights; memory is the process's peak, the framework and JAX included.
 """
 
 import argparse
@@ -120,10 +121,10 @@ def measure(framework: str, name: str, mode: str) -> dict:
     x = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
     circular = {"circular": mode != "zeros", "train": mode == "training"}
     f, params = zoo_kits.FRAMEWORKS[framework](network, x, **circular)
-    start = time.perf_counter()
+    start = time.process_time()
     proof = prove(f, x, params=params)
     text = str(proof)
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     law, *rest = text.splitlines()[0].split("; the first obstruction is ")
     return {
         "law": law,
