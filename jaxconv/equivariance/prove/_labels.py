@@ -216,15 +216,24 @@ def _canonical_anchor(code: np.ndarray, periods: np.ndarray, zero: np.ndarray | 
     rows = np.flatnonzero(lonely)
     if rows.size and rows.size * code.shape[-1] ** 2 <= SEARCH_LIMIT:
         part = None if zero is None else zero[rows]
-        anchor[:, rows] = _least_anchor(code[:, rows], part)
+        anchor[:, rows] = _least_anchor(code[:, rows], part, periods[:, rows])
     return anchor
 
 
-def _least_anchor(code: np.ndarray, zero: np.ndarray | None) -> np.ndarray:
-    """The member whose coordinates, taken as the anchor, give the least name."""
+def _least_anchor(code: np.ndarray, zero: np.ndarray | None, periods: np.ndarray) -> np.ndarray:
+    """The member whose coordinates, taken as the anchor, give the least name.
+
+    Members that a period of the multiset maps to each other give the same name.
+    """
     best, anchor = None, np.zeros(shifts_of(code).shape[:2], np.int64)
     largest = periods_of(code).max(-1)
-    for member in range(code.shape[-1]):
+    members = np.arange(code.shape[-1])
+    if code.shape[1] == 1:  # one multiset, often long: the pixels of an image
+        fit = (periods_of(code) == largest[..., None]).all(0)[0]
+        fit = np.flatnonzero(fit if zero is None else fit & ~zero[0])
+        places = shifts_of(code)[:, 0, fit] % periods
+        members = fit[np.unique(places, axis=1, return_index=True)[1]] if len(fit) else members
+    for member in members:
         candidate = shifts_of(code)[..., member]
         allowed = (periods_of(code)[..., member] == largest).all(0)
         if zero is not None:
