@@ -69,7 +69,8 @@ def representatives(cases: Sequence[Case]) -> list[tuple[Case, Any]]:
 
 def _facts(case: Case) -> Any:
     rank = len(case.window)
-    return choice.Conv(case.x[-1], case.features, case.window, (case.stride,) * rank, case.groups)
+    slide = Slide((case.stride,) * rank, (case.dilation,) * rank, case.padding, case.groups)
+    return choice.facts(case.x[-1], case.features, case.window, slide)
 
 
 def applicable(case: Case, row: Any, which: str, values: Sequence[Any]) -> dict[str, Function]:

@@ -47,6 +47,7 @@ CASES = {
     "dense": [
         ((8, 9), (3, 3), 4, 6, (1, 1), (1, 1), ((1, 1), (1, 0)), 1),
         ((8, 9), (3, 3), 4, 6, (2, 2), (2, 1), ((1, 1), (1, 0)), 1),
+        ((8, 10), (2, 3), 12, 6, (2, 3), (1, 2), ((1, 1), (1, 0)), 1),  # tiles but for the gaps
     ],
 }
 
@@ -95,8 +96,8 @@ def test_values_and_gradients_are_those_of_lax(row, rng):
 def test_every_row_has_cases_and_serves_them():
     assert list(CASES) == [row.name for row in choice.TABLE]
     for name, cases in CASES.items():
-        for _, window, channels, features, stride, _, _, groups in cases:
-            facts = choice.Conv(channels, features, window, stride, groups)
+        for _, window, channels, features, stride, dilation, _, groups in cases:
+            facts = choice.Conv(channels, features, window, stride, groups, dilation)
             assert choice.choose(facts).name == name, facts
 
 

@@ -61,7 +61,7 @@ def _lax_kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes
 
 
 def _row(channels: int, features: int, window: Sizes, slide: Slide) -> choice.Row:
-    return choice.choose(choice.Conv(channels, features, window, slide.stride, slide.groups))
+    return choice.choose(choice.facts(channels, features, window, slide))
 
 
 def _cpu_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:

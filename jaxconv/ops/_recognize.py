@@ -52,8 +52,7 @@ def _forward(eqn: Any, x: Any, kernel: Any) -> Form | None:
         params["padding"],
         params["feature_group_count"],
     )
-    facts = choice.Conv(channels, features, window, slide.stride, slide.groups)
-    row = choice.choose(facts)
+    row = choice.choose(choice.facts(channels, features, window, slide))
     explicit = not _safe(slide, window)
     if row.name == "dense" and not explicit:
         return None
@@ -142,7 +141,7 @@ def _kernel_gradient(eqn: Any, x: Any, kernel: Any) -> Form | None:
     if not _safe(slide, window) or slide.output(sizes, window) != maps:
         return None
     channels, features = x.shape[numbers.lhs_spec[0]], kernel.shape[numbers.rhs_spec[0]]
-    row = choice.choose(choice.Conv(channels, features, window, slide.stride, groups))
+    row = choice.choose(choice.facts(channels, features, window, slide))
     if row.kernel_gradient is None and groups == 1 and row.name != "pointwise":
         return None
 

@@ -14,6 +14,7 @@ import jax
 
 from jaxconv.ops._cpu import dense, depthwise, grouped, patches
 from jaxconv.ops._cpu.grouped import lax_conv
+from jaxconv.ops._cpu.taps import Slide
 
 MOST_TAPS = 128
 """Taps unrolled into one expression: 49 compile in 0.1 s and time grows with their number."""
@@ -27,11 +28,18 @@ class Conv(NamedTuple):
     window: tuple[int, ...]
     stride: tuple[int, ...]
     groups: int
+    dilation: tuple[int, ...]
 
     @property
     def taps(self) -> int:
         """Taps of the window."""
         return math.prod(self.window)
+
+    @property
+    def tiles(self) -> bool:
+        """Whether windows lie one next to the other: their stride is their size, without gaps."""
+        axes = zip(self.window, self.stride, self.dilation, strict=True)
+        return all(k == s and (k == 1 or d == 1) for k, s, d in axes)
 
 
 Forward = Callable[..., jax.Array]
@@ -95,7 +103,7 @@ TABLE = (
     ),
     Row(
         "patches",
-        lambda c: c.window == c.stride,
+        lambda c: c.tiles,
         patches.forward,
         patches.input_gradient,
         patches.kernel_gradient,
@@ -121,6 +129,11 @@ TABLE = (
     ),
     Row("dense", lambda c: True, lax_conv, None, None, "nothing in plain lax beats XLA's own"),
 )
+
+
+def facts(channels: int, features: int, window: tuple[int, ...], slide: Slide) -> Conv:
+    """The facts of a convolution, from how its window slides."""
+    return Conv(channels, features, window, slide.stride, slide.groups, slide.dilation)
 
 
 def choose(conv: Conv) -> Row:
