@@ -6,7 +6,6 @@ A process of its own: reads {"networks": [names], "small": …, "ways": ["eager"
 """
 
 import json
-import os
 import sys
 
 import numpy as np
@@ -15,12 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from benchmarks import _architectures as arch
-from benchmarks._timing import medians
+from benchmarks._torch_ops import on_best_threads
 
 
 def main() -> None:
     request = json.load(sys.stdin)
-    torch.set_num_threads(os.cpu_count() or 1)
     networks = arch.SMALL if request["small"] else arch.NETWORKS
     results = {}
     for name in request["networks"]:
@@ -38,7 +36,7 @@ def race(network: arch.Network, request: dict) -> dict:
         try:
             run = torch.compile(model) if way == "compiled" else model
             step = train_step(network, model, run, device)
-            found |= medians({way: step}, request["repeats"], request["seconds"])
+            found |= on_best_threads({way: step}, request["repeats"], request["seconds"])
         except Exception as error:  # whatever stops the compiler is the result
             found[f"{way} failed"] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     return found

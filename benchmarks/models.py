@@ -5,8 +5,9 @@
 Every framework builds the same architecture from its own layers (the numbers of parameters are
 compared), takes the same images and labels, and makes the same update; JAX's steps are jitted with
 their parameters donated and take turns in one process. PyTorch runs afterwards in its own, channels
-last, on all cores, eager and through torch.compile. "fast(flax)" is the Flax model with its forward
-pass in `jaxconv.fast`; "share" is how much of the speed of our own model that reaches.
+last, on all cores or on one, whichever is faster, eager and through torch.compile. "fast(flax)" is
+the Flax model with its forward pass in `jaxconv.fast`; "share" is how much of the speed of our own
+model that reaches.
 """
 
 import argparse

@@ -2,11 +2,12 @@
 
     python -m benchmarks ops --only "depthwise 3x3,max pool"
 
-JAX candidates take turns in one process; PyTorch runs afterwards in its own (channels last, all
-cores), because its threads spin after every operation and steal a core. "XLA / ours" is how many
-times faster this library's operation is than the one that every JAX library lowers to, "ours /
-torch" how many times slower than PyTorch's. The second table asks of every row of the table that
-chooses formulations on a CPU whether what it names is still the fastest of all that are there.
+JAX candidates take turns in one process; PyTorch runs afterwards in its own (channels last, on all
+cores or on one, whichever is faster): its threads spin after every operation and steal a core. "XLA
+/ ours" is how many times faster this library's operation is than the one that every JAX library
+lowers to, "ours / torch" how many times slower than PyTorch's. The second table asks of every row
+of the table that chooses formulations on a CPU whether what it names is still the fastest of all
+that are there.
 """
 
 import argparse
