@@ -22,18 +22,22 @@ def pointwise(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
 
 def by_tap(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     """Few taps times channels: one fused multiply-add each, vectorized over features."""
-    *window, channels, _ = kernel.shape
+    *window, channels, features = kernel.shape
     output = slide.output(x.shape[1:-1], window)
-    padded = taps.pad_spatial(x, slide.padding)
-    wide = taps.accumulator(x)
-    y = None
-    for offset in taps.offsets(window):
-        pixels = taps.tap(padded, offset, output, slide).astype(wide)
-        for c in range(channels):
-            term = pixels[..., c : c + 1] * taps.along_last(kernel[(*offset, c)].astype(wide), x)
-            y = term if y is None else y + term
-    assert y is not None
-    return y.astype(x.dtype)
+    padded, wide = taps.pad_spatial(x, slide.padding), taps.accumulator(x)
+    reach = slide.dilation[0] * (window[0] - 1) + 1
+
+    def rows(first: int, count: int) -> jax.Array:
+        part, sizes = taps.rows_of(padded, first, count, slide.stride[0], reach), output[1:]
+        y = jnp.zeros((x.shape[0], count, *sizes, features), wide)
+        for offset in taps.offsets(window):
+            pixels = taps.tap(part, offset, (count, *sizes), slide).astype(wide)
+            for c in range(channels):
+                weights = taps.along_last(kernel[(*offset, c)].astype(wide), x)
+                y += pixels[..., c : c + 1] * weights
+        return y.astype(x.dtype)
+
+    return taps.in_halves(rows, output[0])
 
 
 def by_plane(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:

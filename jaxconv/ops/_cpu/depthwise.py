@@ -10,6 +10,7 @@ reduction that must be phrased with care: see `kernel_gradient`.
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,15 +30,20 @@ def forward(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     weights = _by_channel(kernel, slide)
     window = weights.shape[:-2]
     output = slide.output(x.shape[1:-1], window)
-    padded = taps.pad_spatial(x, slide.padding)
-    wide = taps.accumulator(x)
-    y = None
-    for offset in taps.offsets(window):
-        pixels = taps.tap(padded, offset, output, slide).astype(wide)
-        term = _times(pixels, weights[offset].astype(wide))
-        y = term if y is None else y + term
-    assert y is not None
-    return y.reshape(x.shape[0], *output, kernel.shape[-1]).astype(x.dtype)
+    padded, wide = taps.pad_spatial(x, slide.padding), taps.accumulator(x)
+    reach = slide.dilation[0] * (window[0] - 1) + 1
+
+    def rows(first: int, count: int) -> jax.Array:
+        part = taps.rows_of(padded, first, count, slide.stride[0], reach)
+        y = None
+        for offset in taps.offsets(window):
+            pixels = taps.tap(part, offset, (count, *output[1:]), slide).astype(wide)
+            term = _times(pixels, weights[offset].astype(wide))
+            y = term if y is None else y + term
+        assert y is not None
+        return y.reshape(x.shape[0], count, *output[1:], kernel.shape[-1]).astype(x.dtype)
+
+    return taps.in_halves(rows, output[0])
 
 
 def input_gradient(
@@ -45,26 +51,35 @@ def input_gradient(
 ) -> jax.Array:
     """The same sums, over the taps that reach each phase of the input modulo the stride."""
     weights = _by_channel(kernel, slide)
-    *window, channels, multiplier = weights.shape
+    *window, _, multiplier = weights.shape
     plan = taps.phases(spatial, g.shape[1:-1], window, slide)
-    wide = taps.accumulator(g)
     split = [
         taps.pad_spatial(g[..., j::multiplier] if multiplier > 1 else g, plan.padding)
         for j in range(multiplier)
     ]
-    parts = []
-    for phase in plan:
-        total = None
+    parts = [_phase(split, weights, phase, plan.counts) for phase in plan]
+    return taps.interleave(parts, slide.stride, spatial)
+
+
+def _phase(
+    split: list[jax.Array], weights: jax.Array, phase: Sequence[Any], counts: Sequence[int]
+) -> jax.Array:
+    """One phase of the input gradient, of padded cotangents that are split by multiplier."""
+    like, wide = split[0], taps.accumulator(split[0])
+    reach = like.shape[1] - counts[0] + 1
+
+    def rows(first: int, count: int) -> jax.Array:
+        sizes = (count, *counts[1:])
+        total = jnp.zeros((like.shape[0], *sizes, like.shape[-1]), wide)
         for pairs in itertools.product(*phase):
             offset, tap = tuple(u for _, u in pairs), tuple(i for i, _ in pairs)
             for j, part in enumerate(split):
-                pixels = taps.shifted(part, offset, plan.counts).astype(wide)
-                term = pixels * taps.along_last(weights[tap][:, j].astype(wide), pixels)
-                total = term if total is None else total + term
-        if total is None:
-            total = jnp.zeros((g.shape[0], *plan.counts, channels), wide)
-        parts.append(total.astype(g.dtype))
-    return taps.interleave(parts, slide.stride, spatial)
+                met = taps.rows_of(part, first, count, reach=reach)
+                pixels = taps.shifted(met, offset, sizes).astype(wide)
+                total += pixels * taps.along_last(weights[tap][:, j].astype(wide), pixels)
+        return total.astype(like.dtype)
+
+    return taps.in_halves(rows, counts[0])
 
 
 def kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sequence[int]) -> jax.Array:

@@ -28,11 +28,16 @@ def wins(t: jax.Array, y: jax.Array, *, largest: bool) -> jax.Array:
 
 def value(x: jax.Array, slide: Slide, window: Sizes, *, largest: bool) -> jax.Array:
     """The extreme of every window."""
-    met = _met(x, slide, window)
-    y = met[0]
-    for t in met[1:]:
-        y = jnp.where(wins(t, y, largest=largest), t, y)
-    return y
+    reach = slide.dilation[0] * (window[0] - 1) + 1
+
+    def rows(first: int, count: int) -> jax.Array:
+        met = _met(taps.rows_of(x, first, count, slide.stride[0], reach), slide, window)
+        y = met[0]
+        for t in met[1:]:
+            y = jnp.where(wins(t, y, largest=largest), t, y)
+        return y
+
+    return taps.in_halves(rows, slide.output(x.shape[1:-1], window)[0])
 
 
 def tap(x: jax.Array, slide: Slide, window: Sizes, *, largest: bool) -> jax.Array:
