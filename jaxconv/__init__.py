@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from jaxconv import doctor as doctor
     from jaxconv import equivariance as equivariance
     from jaxconv import models as models
+    from jaxconv._malloc import tune_malloc as tune_malloc
     from jaxconv._summary import summary as summary
 
 from jaxconv import layers as layers
@@ -56,6 +57,7 @@ _ON_DEMAND = {
     "equivariance": ("jaxconv.equivariance", None),
     "models": ("jaxconv.models", None),
     "summary": ("jaxconv._summary", "summary"),
+    "tune_malloc": ("jaxconv._malloc", "tune_malloc"),
 }
 
 

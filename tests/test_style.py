@@ -21,6 +21,7 @@ FLOORS = {
     "jaxconv._parse": 0,
     "jaxconv._extras": 0,
     "jaxconv._atomic": 0,
+    "jaxconv._malloc": 0,
     "jaxconv._children": 0,
     "jaxconv.geometry": 0,
     "jaxconv.compiler_options": 0,
