@@ -24,7 +24,7 @@ def run_blocks(text: str) -> list[tuple[str, str]]:
     for code, expected in BLOCK.findall(text):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
-            exec(compile(code, "<page>", "exec"), namespace)
+            exec(compile(code, "example.py", "exec"), namespace)
         if expected:
             results.append((printed.getvalue(), expected))
     return results
