@@ -28,6 +28,7 @@ from jaxconv.layers import adaptive_avg_pool as adaptive_avg_pool
 from jaxconv.layers import adaptive_max_pool as adaptive_max_pool
 from jaxconv.layers import avg_pool as avg_pool
 from jaxconv.layers import batch_norm as batch_norm
+from jaxconv.layers import blur_pool as blur_pool
 from jaxconv.layers import conv as conv
 from jaxconv.layers import conv_transpose as conv_transpose
 from jaxconv.layers import dense as dense
@@ -42,6 +43,7 @@ from jaxconv.layers import instance_norm as instance_norm
 from jaxconv.layers import layer_norm as layer_norm
 from jaxconv.layers import local_conv as local_conv
 from jaxconv.layers import lp_pool as lp_pool
+from jaxconv.layers import max_blur_pool as max_blur_pool
 from jaxconv.layers import max_pool as max_pool
 from jaxconv.layers import min_pool as min_pool
 from jaxconv.layers import pad as pad

@@ -63,6 +63,11 @@ WINDOWED = {
     "lp_pool": lambda **options: layers.lp_pool(3, padding="same", **options),
 }
 
+BLURRED = {
+    "blur_pool": layers.blur_pool,
+    "max_blur_pool": lambda **options: layers.max_blur_pool(3, taps=4, **options),
+}
+
 POINTWISE = {
     "activation": lambda: layers.activation(jax.nn.relu),
     "dense": lambda: layers.dense(3),
@@ -91,6 +96,20 @@ CONTRACTS = [
     *(
         Contract(name, make(stride=5, padding_mode="circular"), (24,), windowed(5, "circular"))
         for name, make in WINDOWED.items()
+    ),
+    *(
+        Contract(
+            name,
+            make(stride=stride, padding_mode=mode),
+            SIZES[rank],
+            lambda size, mode=mode, stride=stride: Promise(
+                "equivariant" if mode == "circular" else "interior", stride
+            ),
+            words=f"{mode}-{stride}",
+        )
+        for (name, make), mode, stride, rank in itertools.product(
+            BLURRED.items(), ("circular", "reflect"), (1, 2, 3), (1, 2)
+        )
     ),
     *(
         Contract(

@@ -1,6 +1,8 @@
 """Layers: pairs of pure functions (init, apply), one family a file."""
 
 from jaxconv.layers.batch_norm import batch_norm as batch_norm
+from jaxconv.layers.blur_pool import blur_pool as blur_pool
+from jaxconv.layers.blur_pool import max_blur_pool as max_blur_pool
 from jaxconv.layers.conv import conv as conv
 from jaxconv.layers.conv import depthwise_conv as depthwise_conv
 from jaxconv.layers.conv import separable_conv as separable_conv

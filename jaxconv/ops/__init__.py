@@ -4,6 +4,7 @@ from jaxconv.ops.adaptive_pool import adaptive_avg_pool as adaptive_avg_pool
 from jaxconv.ops.adaptive_pool import adaptive_max_pool as adaptive_max_pool
 from jaxconv.ops.avg_pool import avg_pool as avg_pool
 from jaxconv.ops.avg_pool import lp_pool as lp_pool
+from jaxconv.ops.blur import blur as blur
 from jaxconv.ops.conv import conv as conv
 from jaxconv.ops.conv import depthwise_conv as depthwise_conv
 from jaxconv.ops.conv_transpose import conv_transpose as conv_transpose
