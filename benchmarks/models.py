@@ -59,6 +59,11 @@ def main(argv: list[str]) -> None:
     rows = race(networks, wanted, options)
     if not options.repeats:
         return
+    old = {row["key"]: row for row in _report.kept(folder, "models")}
+    for row in rows:  # keeps what other runs measured of the same network
+        for part in ("seconds", "parameters", "failed"):
+            row[part] = old.get(row["key"], {}).get(part, {}) | row[part]
+        check_counts(row)
     _report.keep("models", rows, argv, folder)
     publish(folder)
 
@@ -116,8 +121,6 @@ def race(
         for row in rows:
             _add_torch(row, beside[row["key"]], ways)
             print(f"{row['key']}: {_line(row['seconds'])}", flush=True)
-    for row in rows:
-        check_counts(row)
     return rows
 
 

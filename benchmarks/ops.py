@@ -35,8 +35,12 @@ def main(argv: list[str]) -> None:
         sys.exit(f"benchmarks ops: no case matches {options.only!r}.")
     folder = pathlib.Path(options.folder)
     print(_machine.describe() + "\n")
-    if "race" in options.parts:
-        rows = race(cases, options.repeats, options.seconds)
+    if "race" in options.parts or "torch" in options.parts:
+        if "race" in options.parts:
+            rows = race(cases, options.repeats, options.seconds)
+        else:  # PyTorch's column of rows that are there
+            names = {case.name for case in cases}
+            rows = [row for row in _report.kept(folder, "ops") if row["case"] in names]
         if "torch" in options.parts:
             beside = torch_seconds(cases, options.repeats, options.seconds)
             rows = [row | {"torch": beside[row["case"]][row["pass"]]} for row in rows]
