@@ -49,6 +49,8 @@ from jaxconv.layers import min_pool as min_pool
 from jaxconv.layers import pad as pad
 from jaxconv.layers import pixel_shuffle as pixel_shuffle
 from jaxconv.layers import pixel_unshuffle as pixel_unshuffle
+from jaxconv.layers import polyphase_around as polyphase_around
+from jaxconv.layers import polyphase_down as polyphase_down
 from jaxconv.layers import separable_conv as separable_conv
 from jaxconv.layers import squeeze_excite as squeeze_excite
 from jaxconv.layers import upsample as upsample

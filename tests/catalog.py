@@ -57,7 +57,21 @@ def half_max(x):
     return ops.unpool(2 * y, indices, x.shape[1:-1])
 
 
+def back_up(x):
+    """Samples of a phase and their way back."""
+    y, index = ops.polyphase_down(x, 2)
+    return ops.polyphase_up(2 * y, index, 2)
+
+
+def margin(x):
+    """What is chosen, and how safely, beside an x that nothing happened to."""
+    found = ops.polyphase_select(x, 3)
+    phase = (found.index + found.ties).astype(x.dtype)
+    return x + phase.reshape(-1, *[1] * (x.ndim - 1))
+
+
 LINE, IMAGE, VOLUME = (2, 9, 4), (2, 7, 6, 4), (2, 5, 4, 3, 2)
+VOLUME_OF_CIRCLES = (2, 4, 2, 6, 2)
 MIXED = ("circular", "reflect")
 
 LAYERS = [
@@ -102,6 +116,9 @@ LAYERS = [
     Case("upsample", layers.upsample(2, "bilinear"), LINE),
     Case("pixel_shuffle", layers.pixel_shuffle(2), IMAGE),
     Case("pixel_unshuffle", layers.pixel_unshuffle((2, 3)), (2, 4, 6, 2)),
+    Case("polyphase_down", layers.polyphase_down((3, 2), low_pass=3), (2, 6, 4, 3)),
+    Case("polyphase_down", layers.polyphase_down(2, norm="l1"), VOLUME_OF_CIRCLES),
+    Case("polyphase_around", layers.polyphase_around(layers.conv(2, 1), 3), (2, 9, 4)),
 ]
 
 OPS = [
@@ -123,6 +140,9 @@ OPS = [
     Case("unpool", op(half_max), IMAGE),
     Case("pixel_shuffle", op(lambda x: ops.pixel_shuffle(x, 2)), LINE),
     Case("pixel_unshuffle", op(lambda x: ops.pixel_unshuffle(x, 3)), LINE),
+    Case("polyphase_select", op(margin), LINE),
+    Case("polyphase_down", op(lambda x: ops.polyphase_down(x, 3, norm="linf")[0]), LINE),
+    Case("polyphase_up", op(back_up), (2, 4, 6, 3)),
     Case("resize", op(lambda x: ops.resize(x, (5, 9))), IMAGE),
 ]
 

@@ -111,6 +111,28 @@ CONTRACTS = [
             BLURRED.items(), ("circular", "reflect"), (1, 2, 3), (1, 2)
         )
     ),
+    # One axis would be measured here, and no shift is refuted: those within a stride hold as well,
+    # up to a roll that depends on x. test_polyphase.py measures them all.
+    *(
+        Contract(
+            "polyphase_down",
+            layers.polyphase_down(stride),
+            SIZES[rank],
+            lambda size, stride=stride: Promise("equivariant", stride),
+            words=str(stride),
+        )
+        for stride, rank in itertools.product((2, 3), (2, 3))
+    ),
+    *(
+        Contract(
+            "polyphase_around",
+            layers.polyphase_around(layers.conv(2, 3, padding_mode="circular"), stride),
+            SIZES[rank],
+            lambda size, stride=stride: Promise("equivariant", stride, stride),
+            words=str(stride),
+        )
+        for stride, rank in itertools.product((2, 3), (2, 3))
+    ),
     *(
         Contract(
             "conv_transpose",
