@@ -56,6 +56,12 @@ def test_one_equation_for_one_operation():
     assert ours == ["jaxconv_conv", "jaxconv_extreme", "jaxconv_conv"], names
 
 
+def test_a_pool_of_one_pixel_is_a_slice():
+    skip = jax.make_jaxpr(lambda x: ops.max_pool(x, 1, stride=2))(jnp.ones((1, 8, 8, 2)))
+    assert "jaxconv_" not in str(skip)
+    assert "slice" in str(skip)
+
+
 @needs_primitives
 def test_nothing_is_scattered_on_any_platform():
     # XLA for GPUs refuses select-and-scatter when results must be deterministic.

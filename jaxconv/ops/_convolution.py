@@ -177,19 +177,19 @@ _conv = _define.define(
     "jaxconv_conv",
     plain=lax_conv,
     cpu=_cpu_conv,
-    sharding=lambda specs: _once(specs[0][0], specs[1][-1], len(specs[0])),
+    sharding=lambda specs, **_: _once(specs[0][0], specs[1][-1], len(specs[0])),
 )
 _input_gradient = _define.define(
     "jaxconv_conv_input_gradient",
     plain=_lax_input_gradient,
     cpu=_cpu_input_gradient,
-    sharding=lambda specs: _once(specs[0][0], specs[1][-2] or specs[1][-1], len(specs[0])),
+    sharding=lambda specs, **_: _once(specs[0][0], specs[1][-2] or specs[1][-1], len(specs[0])),
 )
 _kernel_gradient = _define.define(
     "jaxconv_conv_kernel_gradient",
     plain=_lax_kernel_gradient,
     cpu=_cpu_kernel_gradient,
-    sharding=lambda specs: _once(None, specs[1][-1], len(specs[0])),
+    sharding=lambda specs, **_: _once(None, specs[1][-1], len(specs[0])),
 )
 
 

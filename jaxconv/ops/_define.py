@@ -5,6 +5,7 @@ that differentiation, batching and lowering treat as one, so that its gradient c
 need not be derived from how the forward pass happens to be written.
 """
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -53,14 +54,14 @@ def define(
     *,
     plain: Callable[..., jax.Array],
     cpu: Callable[..., jax.Array],
-    sharding: Callable[[Specs], Sequence[Any]],
+    sharding: Callable[..., Sequence[Any]],
 ) -> Primitive:
     """A primitive of one result that is lowered by `cpu` on CPUs and by `plain` elsewhere.
 
     Both are functions of arrays and of the primitive's parameters, in jnp and lax; their results
     are equal up to rounding. Shapes and dtypes are those of `plain`. All operands and the result
-    have the same number of axes; `sharding` says over which axes of an explicit mesh the result
-    is sharded.
+    have the same number of axes; `sharding(specs, **params)` says over which axes of an explicit
+    mesh the result is sharded.
     """
     primitive = Primitive(name)
     _PLAIN[primitive] = plain
@@ -73,7 +74,8 @@ def define(
         placed = next((a for a in args if not a.sharding.mesh.empty), args[0])
         where = placed.sharding
         if not where.mesh.empty:
-            where = where.update(spec=PartitionSpec(*sharding([a.sharding.spec for a in args])))
+            spec = sharding([a.sharding.spec for a in args], **params)
+            where = where.update(spec=PartitionSpec(*spec))
         return placed.update(shape=out.shape, dtype=out.dtype, weak_type=False, sharding=where)
 
     @functools.cache
@@ -107,6 +109,27 @@ def bind(primitive: Primitive, *args: Any, **params: Any) -> jax.Array:
         for a, axes in zip(args, over, strict=True)
     ]
     return primitive.bind(*matched, **params)
+
+
+def trace(function: Callable[..., Any], avals: Sequence[Any]) -> ClosedJaxpr:
+    """The program of a function of values that are placed as `avals` say.
+
+    What is sharded over an explicit mesh, or varies over the axes of a manual one, does so in the
+    program: a program without that would differentiate into wrong numbers there.
+    """
+    meshes = [aval.sharding.mesh for aval in avals if not aval.sharding.mesh.empty]
+    with use_abstract_mesh(meshes[0]) if meshes else contextlib.nullcontext():
+        return jax.make_jaxpr(function)(*map(_placed, avals))
+
+
+def _placed(aval: Any) -> jax.ShapeDtypeStruct:
+    if aval.sharding.mesh.empty:
+        return jax.ShapeDtypeStruct(aval.shape, aval.dtype)
+    manual = getattr(aval, "manual_axis_type", None)
+    varies: dict[str, Any] = (
+        {"vma": _varying(aval)} if manual is None else {"manual_axis_type": manual}
+    )
+    return jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=aval.sharding, **varies)
 
 
 def _varying(aval: Any) -> frozenset[Any]:

@@ -12,6 +12,7 @@ two cores: 59 ms to 2.5) and refused by XLA on GPUs when results must be determi
 chain of `where`, 2 to 3 times slower, with as many masks kept as taps.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -31,7 +32,7 @@ MOST_TAPS = 32
 
 def extreme(x: jax.Array, slide: Slide, window: Sizes, *, largest: bool) -> jax.Array:
     """The largest or smallest value of every window of a padded x (N, *spatial, C)."""
-    if not _define.ENABLED:
+    if not _define.ENABLED or math.prod(window) == 1:  # a window of one pixel is a strided slice
         return extremes.value(x, slide, window, largest=largest)
     return _define.bind(_extreme, x, slide=slide, window=window, largest=largest)
 
@@ -98,9 +99,11 @@ def _batch(primitive: Any) -> Any:
 # --- registration ----------------------------------------------------------------------------
 
 
-def _like_first(specs: Any) -> tuple[Any, ...]:
-    """Sharded over batch and channels as the first operand is."""
-    return (specs[0][0], *(None,) * (len(specs[0]) - 2), specs[0][-1])
+def _like_first(specs: Any, *, slide: Slide, window: Sizes, **_: Any) -> tuple[Any, ...]:
+    """Sharded as the first operand is, but for the axes that windows span or skip along."""
+    first, *spatial, last = specs[0]
+    axes = zip(spatial, window, slide.stride, strict=True)
+    return (first, *(spec if k == s == 1 else None for spec, k, s in axes), last)
 
 
 def _primitive(name: str, form: Any, plain: Any = None) -> Any:

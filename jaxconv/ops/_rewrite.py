@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxconv.ops._define import ClosedJaxpr, Jaxpr, plain_form
+from jaxconv.ops._define import ClosedJaxpr, Jaxpr, plain_form, trace
 
 Changes = list[tuple[Any, str]]
 """Every equation that was replaced, with the name of its new form."""
@@ -91,9 +91,8 @@ class _Rewriter:
 
 def _calling(eqn: Any, function: Callable[..., Any]) -> Any:
     """The equation that calls `function` where `eqn` stood: same variables, names and source."""
-    like = [jax.ShapeDtypeStruct(v.aval.shape, v.aval.dtype) for v in eqn.invars]
-    name = eqn.primitive.name
-    (call,) = jax.make_jaxpr(jax.jit(_named(function, name)))(*like).jaxpr.eqns
+    named = jax.jit(_named(function, eqn.primitive.name))
+    (call,) = trace(named, [v.aval for v in eqn.invars]).jaxpr.eqns
     return call.replace(
         invars=eqn.invars, outvars=eqn.outvars, source_info=eqn.source_info, ctx=eqn.ctx
     )
