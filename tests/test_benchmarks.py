@@ -19,6 +19,14 @@ from benchmarks import (
 from benchmarks._timing import medians
 
 
+@pytest.fixture(autouse=True)
+def settings_are_left_as_they_were():
+    """A command sets 64-bit types for its whole process, which here is that of other tests."""
+    before = jax.config.jax_enable_x64
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
 def test_operations_are_raced_and_written_down(tmp_path, capsys):
     few = ["--quick", "--only", "depthwise 3x3 4@6,max pool", "--repeats=1"]
     ops.main([*few, "--parts=race,table", f"--folder={tmp_path}"])

@@ -13,10 +13,10 @@ import jaxconv as jc
 if sys.argv[1] == "tuned":
     assert jc.tune_malloc() is True
 step = jax.jit(lambda x: 2 * x)  # 64 MiB that are freed at once
-x = jnp.ones((4096, 4096))
+x = jnp.ones((4096, 4096)).block_until_ready()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 calls = []
-for _ in range(8):
+for _ in range(16):
     before = faults()
     step(x).block_until_ready()
     calls.append(faults() - before)

@@ -68,6 +68,7 @@ PARAMETERS: dict[str, frozenset[str]] = {
         "reduce_xor": "axes out_sharding",
         "argmax": "axes index_dtype",
         "argmin": "axes index_dtype",
+        "psum": "axes axis_index_groups",
         "cumsum": "axis reverse",
         "cumprod": "axis reverse",
         "cummax": "axis reverse",

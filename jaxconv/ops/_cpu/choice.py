@@ -36,6 +36,12 @@ class Conv(NamedTuple):
         return math.prod(self.window)
 
     @property
+    def dilates_strides(self) -> bool:
+        """Whether an axis has both a stride and a dilation."""
+        axes = zip(self.window, self.stride, self.dilation, strict=True)
+        return any(k > 1 and s > 1 and d > 1 for k, s, d in axes)
+
+    @property
     def tiles(self) -> bool:
         """Whether windows lie one next to the other: their stride is their size, without gaps."""
         axes = zip(self.window, self.stride, self.dilation, strict=True)
@@ -68,6 +74,11 @@ def _phases_are_wide(conv: Conv) -> bool:
     return all(k >= 2 * s for k, s in zip(conv.window, conv.stride, strict=True))
 
 
+_ABORTS = (
+    "jaxlib 0.10.2 aborts the process when it compiles the input gradient of a 2x3 window of "
+    "stride (2, 3) and dilation (1, 2) on 8x9 pixels"
+)
+
 TABLE = (
     Row(
         "depthwise",
@@ -78,12 +89,28 @@ TABLE = (
         "3x3 256@28 batch 8: 47.6 -> 0.8, input gradient 1.3, kernel gradient 48 -> 2.3",
     ),
     Row(
+        "grouped, dilated strides",
+        lambda c: c.groups > 1 and c.dilates_strides,
+        grouped.forward,
+        dense.input_gradient_by_block,
+        None,
+        _ABORTS,
+    ),
+    Row(
         "grouped",
         lambda c: c.groups > 1,
         grouped.forward,
         None,
         None,
         "3x3 128@28 batch 8, 32 groups: 17.9 -> 3.75, both gradients 2332 -> 9.8",
+    ),
+    Row(
+        "dilated strides",
+        lambda c: c.dilates_strides,
+        lax_conv,
+        dense.input_gradient_by_phase,
+        None,
+        _ABORTS,
     ),
     Row(
         "pointwise",

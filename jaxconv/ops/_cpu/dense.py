@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxconv.ops._cpu import taps
+from jaxconv.ops._cpu import grouped, taps
 from jaxconv.ops._cpu.grouped import lax_conv
 from jaxconv.ops._cpu.taps import Slide
 
@@ -87,6 +87,21 @@ def input_gradient_by_phase(
     for phase in plan:
         parts.append(_phase(g, kernel, phase, plan.counts, plan.padding))
     return taps.interleave(parts, slide.stride, spatial)
+
+
+def input_gradient_by_block(
+    g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sequence[int]
+) -> jax.Array:
+    """The same for groups, merged into blocks."""
+    merge = grouped.merged(slide.groups, kernel.shape[-2] * slide.groups)
+    blocks = slide.groups // merge
+    parts = zip(jnp.split(g, blocks, axis=-1), jnp.split(kernel, blocks, axis=-1), strict=True)
+    dense = slide._replace(groups=1)
+    gradients = [
+        input_gradient_by_phase(part, grouped.block_diagonal(weights, merge), dense, spatial)
+        for part, weights in parts
+    ]
+    return jnp.concatenate(gradients, axis=-1)
 
 
 def _phase(g, kernel, phase, counts, padding):
