@@ -72,7 +72,7 @@ def test_nothing_is_scattered_on_any_platform():
 
 
 @pytest.mark.parametrize(
-    "mode", ["auto", pytest.param("explicit", marks=needs_primitives), "shard_map"]
+    "mode", ["auto", pytest.param("explicit", marks=needs_primitives), "shard_map", "fast"]
 )
 def test_sharded_is_unsharded(mode):
     done = subprocess.run(
@@ -90,6 +90,7 @@ def test_sharded_is_unsharded(mode):
                 "float32[4,8,8,16@b]",
             ],
             "shard_map": ["equal", "equal"],
+            "fast": ["equal", "equal", "2"],  # changes
         }[mode]
     )
 
@@ -138,4 +139,22 @@ if mode == "shard_map":
         lambda *a: (lax.psum(loss(*a), "b"), jax.grad(loss, (1, 2))(*a)), **specs, out_specs=P()
     )
     check(jax.jit(inside)(x, depthwise, dense), (expected[0], expected[1][1:]))
+if mode == "fast":
+    import jaxconv as jc
+
+    def plain(x, kernel, _):  # what other libraries lower to
+        numbers = ("NHWC", "HWIO", "NHWC")
+        y = lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=numbers, feature_group_count=16
+        )
+        return lax.reduce_window(y, -np.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+    def gradients(f):
+        return jax.jit(jax.grad(lambda *a: (f(*a) ** 2).sum(), (0, 1)))(x, depthwise, dense)
+
+    specs = {"mesh": mesh, "in_specs": (P("b"), P(), P()), "out_specs": P("b")}
+    check(gradients(jax.shard_map(jc.fast(plain), **specs)), gradients(plain))
+    outside = jc.fast(jax.shard_map(plain, **specs))
+    check(gradients(outside), gradients(plain))
+    print(len(jc.fast.explain(jax.shard_map(plain, **specs), x, depthwise, dense)))
 """
