@@ -29,6 +29,10 @@ from jaxconv.equivariance.audit_plots import plot_errors as plot_errors
 from jaxconv.equivariance.audit_plots import plot_failure as plot_failure
 from jaxconv.equivariance.audit_plots import plot_maps as plot_maps
 from jaxconv.equivariance.audit_plots import plot_prediction_grid as plot_prediction_grid
+from jaxconv.equivariance.canonicalize import Position as Position
+from jaxconv.equivariance.canonicalize import canonical_position as canonical_position
+from jaxconv.equivariance.canonicalize import make_shift_equivariant as make_shift_equivariant
+from jaxconv.equivariance.canonicalize import make_shift_invariant as make_shift_invariant
 from jaxconv.equivariance.dense_score import dense_consistency as dense_consistency
 from jaxconv.equivariance.lie import LieDerivative as LieDerivative
 from jaxconv.equivariance.lie import lie_derivative as lie_derivative
