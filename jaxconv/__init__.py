@@ -26,6 +26,7 @@ from jaxconv.fast import fast as fast
 from jaxconv.layers import activation as activation
 from jaxconv.layers import adaptive_avg_pool as adaptive_avg_pool
 from jaxconv.layers import adaptive_max_pool as adaptive_max_pool
+from jaxconv.layers import affine_conv as affine_conv
 from jaxconv.layers import avg_pool as avg_pool
 from jaxconv.layers import batch_norm as batch_norm
 from jaxconv.layers import blur_pool as blur_pool
@@ -52,6 +53,7 @@ from jaxconv.layers import pixel_unshuffle as pixel_unshuffle
 from jaxconv.layers import polyphase_around as polyphase_around
 from jaxconv.layers import polyphase_down as polyphase_down
 from jaxconv.layers import separable_conv as separable_conv
+from jaxconv.layers import sort_pool as sort_pool
 from jaxconv.layers import squeeze_excite as squeeze_excite
 from jaxconv.layers import upsample as upsample
 

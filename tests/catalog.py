@@ -86,6 +86,8 @@ LAYERS = [
     Case("conv_transpose", layers.conv_transpose(6, (3, 2), stride=(2, 1), groups=2), IMAGE),
     Case("local_conv", layers.local_conv(3, 3, stride=2), LINE),
     Case("local_conv", layers.local_conv(2, (3, 2), padding="valid"), IMAGE),
+    Case("affine_conv", layers.affine_conv(3, 3, stride=2, padding_mode="reflect"), IMAGE),
+    Case("sort_pool", layers.sort_pool(), IMAGE),
     Case("dense", layers.dense(5), (2, 4)),
     Case("dense", layers.dense(5, bias=False), IMAGE),
     Case("flatten", layers.flatten(), IMAGE),

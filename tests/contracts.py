@@ -76,6 +76,7 @@ POINTWISE = {
     "group_norm": lambda: layers.group_norm(2),
     "instance_norm": layers.instance_norm,
     "squeeze_excite": lambda: layers.squeeze_excite(2),
+    "sort_pool": layers.sort_pool,
     "dropout": lambda: layers.dropout(0.5),
     "drop_path": lambda: layers.drop_path(0.5),
 }
@@ -113,6 +114,16 @@ CONTRACTS = [
     ),
     # One axis would be measured here, and no shift is refuted: those within a stride hold as well,
     # up to a roll that depends on x. test_polyphase.py measures them all.
+    *(
+        Contract(
+            "affine_conv",
+            layers.affine_conv(2, 3, stride=stride, padding_mode=mode),
+            SIZES[rank],
+            windowed(stride, mode),
+            words=f"{mode}-{stride}",
+        )
+        for stride, rank, mode in itertools.product((1, 2), (1, 2), ("circular", "reflect"))
+    ),
     *(
         Contract(
             "polyphase_down",

@@ -1,5 +1,7 @@
 """Layers: pairs of pure functions (init, apply), one family a file."""
 
+from jaxconv.layers.affine_conv import affine_conv as affine_conv
+from jaxconv.layers.affine_conv import sort_pool as sort_pool
 from jaxconv.layers.batch_norm import batch_norm as batch_norm
 from jaxconv.layers.blur_pool import blur_pool as blur_pool
 from jaxconv.layers.blur_pool import max_blur_pool as max_blur_pool

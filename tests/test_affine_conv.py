@@ -1,0 +1,95 @@
+"""Normalization-equivariance: f(a·x + b) = a·f(x) + b, for layers, networks, and not for others."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_close, quick_jit, raises
+
+import jaxconv as jc
+from jaxconv import layers, ops
+
+GAINS, OFFSETS = (0.1, 0.7, 1.0, 3.0, 10.0), (-10.0, -0.5, 0.0, 4.0, 10.0)
+
+
+def images(*shape, dtype=np.float64):
+    return np.random.default_rng(0).standard_normal(shape).astype(dtype)
+
+
+def denoiser(*, sort=True, mode="reflect"):
+    """A small network of an encoder, a residual of weights that sum to one, and a decoder."""
+    between = layers.sort_pool() if sort else jax.nn.relu
+    body = jc.serial(layers.affine_conv(4, 3, padding_mode=mode), between, layers.affine_conv(4, 3))
+    mixed = jc.parallel(body, lambda x: x, combine=lambda u, v: 0.3 * u + 0.7 * v)
+    return jc.serial(
+        layers.affine_conv(4, (3, 5), stride=2, padding_mode=mode),
+        between,
+        mixed,
+        layers.affine_conv(1, 3, padding_mode="edge"),
+    )
+
+
+def worst(model, dtype):
+    """The largest relative error of the law over 25 pairs of a gain and an offset."""
+    with jax.enable_x64(dtype == np.float64):
+        x = jnp.asarray(images(2, 8, 12, 2, dtype=dtype))
+        params, state = model.init(jax.random.key(0), x)
+        run = quick_jit(lambda x: model.apply(params, state, x)[0])
+        y = np.asarray(run(x), np.float64)
+        errors = []
+        for gain, offset in itertools.product(GAINS, OFFSETS):
+            found = np.asarray(run(gain * x + offset), np.float64)
+            expected = gain * y + offset
+            errors.append(np.abs(found - expected).max() / np.abs(expected).max())
+    return max(errors)
+
+
+@pytest.mark.parametrize(("dtype", "limit"), [(np.float32, 1e-5), (np.float64, 1e-12)])
+def test_brightness_and_contrast_come_out_as_they_go_in(dtype, limit):
+    assert worst(denoiser(), dtype) <= limit
+
+
+def test_a_relu_or_a_bias_breaks_the_law():
+    assert worst(denoiser(sort=False), np.float64) > 1e-2
+    ordinary = layers.conv(3, 3, padding_mode="circular")
+    assert worst(ordinary, np.float64) > 1e-1
+
+
+def test_values_are_those_of_a_convolution_with_weights_that_sum_to_one():
+    x = images(2, 6, 7, 3)
+    with jax.enable_x64(True):
+        layer = layers.affine_conv(4, (3, 2), padding_mode="edge")
+        params, _ = layer.init(jax.random.key(0), x)
+        kernel = np.asarray(params["kernel"])
+        w = kernel - kernel.mean((0, 1, 2)) + 1 / 18
+        np.testing.assert_allclose(w.sum((0, 1, 2)), 1, rtol=1e-14)
+        expected = ops.conv(jnp.asarray(x), jnp.asarray(w), padding_mode="edge")
+        assert_close(layer.apply(params, {}, jnp.asarray(x))[0], expected)
+
+
+def test_pairs_are_sorted_and_a_negative_gain_is_not_covered():
+    x = images(2, 5, 6)
+    with jax.enable_x64(True):
+        y = layers.sort_pool().apply({}, {}, jnp.asarray(x))[0]
+        assert_close(y, jnp.asarray(np.sort(x.reshape(2, 5, 3, 2)).reshape(x.shape)), 0)
+        flipped = layers.sort_pool().apply({}, {}, jnp.asarray(-x))[0]
+    assert np.abs(flipped + y).max() > 0.1
+
+
+def test_errors():
+    with raises(
+        ValueError,
+        "affine_conv: padding with zeros darkens the border, so that a·x + b does not give "
+        'a·y + b; expected "circular", "reflect" or "edge". Got padding_mode=\'zeros\'. '
+        'Use padding_mode="reflect" or padding="valid".',
+    ):
+        layers.affine_conv(3, 3, padding_mode="zeros")
+    layers.affine_conv(3, 3, padding="valid", padding_mode="zeros")
+    with raises(
+        ValueError,
+        "sort_pool: 3 channels do not split into pairs; expected an even number. Got x of shape "
+        "(1, 4, 3). Use 4 features before.",
+    ):
+        layers.sort_pool().init(jax.random.key(0), jnp.zeros((1, 4, 3)))
