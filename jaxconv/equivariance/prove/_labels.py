@@ -68,7 +68,7 @@ def sealed(names: np.ndarray, shifts: np.ndarray, periods: np.ndarray) -> np.nda
     return mix(out)
 
 
-def moved(code: np.ndarray, axis: int, shift: int) -> np.ndarray:
+def moved(code: np.ndarray, axis: int, shift: int | np.ndarray) -> np.ndarray:
     """Sealed names after the input is shifted by `shift` along group axis `axis`."""
     shifts = shifts_of(code).copy()
     shifts[axis] = (shifts[axis] - shift) % periods_of(code)[axis]

@@ -88,8 +88,8 @@ class _Table:
     def law(self, axis: int, size: int, *, partial: bool) -> Law:
         if size == 1:
             return INVARIANT
-        for p in divisors(size)[:-1]:
-            found = self._exact(axis, p) if self._possible(axis, p) else None
+        for p in self._possible(axis, size):
+            found = self._exact(axis, p)
             if found is not None:
                 return found
         law = self._interior(axis, size)
@@ -97,11 +97,13 @@ class _Table:
             law = self._partial(axis, size)
         return law or UNPROVED
 
-    def _possible(self, axis: int, p: int) -> bool:
-        """Whether a few elements are elements after the shift: few wrong shifts pass."""
-        after = moved(self.sample, axis, p)[0]
-        place = np.searchsorted(self.ordered, after)
-        return bool((self.ordered[np.minimum(place, len(self.ordered) - 1)] == after).all())
+    def _possible(self, axis: int, size: int) -> list[int]:
+        """Shifts after which a few elements are elements still: few wrong ones pass."""
+        tried = np.array(divisors(size)[:-1])
+        codes = np.repeat(self.sample[:, None], len(tried), 1)
+        after = moved(codes, axis, tried[:, None])[0]
+        place = np.minimum(np.searchsorted(self.ordered, after), len(self.ordered) - 1)
+        return tried[(self.ordered[place] == after).all(1)].tolist()
 
     def _exact(self, axis: int, p: int) -> Law | None:
         after = moved(self.labels.code, axis, p)

@@ -71,6 +71,8 @@ SPOKEN = {
 """Primitives by the names that people call them by."""
 
 
+LEVELS = ("stride", "border")
+"""What can be charged, in the order in which it is."""
 SELECTIONS = ("slice", "rev", "concatenate", "dynamic_slice", "gather", "split", "pad")
 """Primitives that only pick elements."""
 
@@ -107,14 +109,15 @@ class Recorder:
 
     Attributes:
         sizes: of the shifted axes.
-        level: what it charges, "stride" (in a run with circular borders) or "border".
+        levels: what it charges: "stride" in a run with circular borders, "border" in a run of the
+            program as it is; both where these two are one.
         strides: (step, axis) of what is charged, or was, in the run with circular borders.
         seen: the steps, in program order.
         labels: how many labels the run made, which is what it cost.
     """
 
     sizes: tuple[int, ...]
-    level: str
+    levels: tuple[str, ...]
     strides: set[tuple[int, int]] = field(default_factory=set)
     seen: list[Seen] = field(default_factory=list)
     labels: int = 0
@@ -150,39 +153,58 @@ class Recorder:
         self, step: Step, trails: Sequence[Trail], made: Trail
     ) -> tuple[tuple[Limit, ...], ...]:
         limits = []
-        lattice = inside if self.level == "stride" else whole
-        for axis, size in enumerate(self.sizes):
-            now = lattice(made.laws[axis], size)
-            read = dict.fromkeys(limit for trail in trails for limit in trail.limits[axis])
-            kept = [limit for limit in read if limit.explains(now)]
-            if self.level == "border" and made.laws[axis].exact:
-                kept = []  # a lattice of the whole is what strides leave
-            before = [(trail.laws[axis], trail.extents[axis]) for trail in trails]
-            then = math.lcm(*[lattice(law, size) for law, _ in before])
-            charge = self._charge(step, before, made, axis, (then, now))
-            if charge is not None:
-                place = step.equation.primitive, "/".join(step.equation.scope), step.equation.source
-                kept.append(Limit(axis, self.level, *place, *charge, self.steps))
-            limits.append(tuple(sorted(kept, key=lambda limit: limit.order)))
+        for axis in range(len(self.sizes)):
+            found = [l for level in self.levels for l in self._at(level, step, trails, made, axis)]
+            limits.append(tuple(sorted(found, key=lambda limit: limit.order)))
         return tuple(limits)
 
-    def _charge(
-        self, step: Step, before: list[tuple[Law, int]], made: Trail, axis: int, change: tuple
+    def _at(
+        self, level: str, step: Step, trails: Sequence[Trail], made: Trail, axis: int
+    ) -> list[Limit]:
+        """What limits a value along an axis, at one level."""
+        lattice = inside if level == "stride" else whole
+        law, size = made.laws[axis], self.sizes[axis]
+        now = lattice(law, size)
+        read = dict.fromkeys(l for trail in trails for l in trail.limits[axis] if l.level == level)
+        kept = [limit for limit in read if limit.explains(now)]
+        if level == "border" and law.exact:
+            return []  # a lattice of the whole is what strides leave
+        before = [(trail.laws[axis], trail.extents[axis]) for trail in trails]
+        change = math.lcm(*[lattice(law, size) for law, _ in before]), now
+        if level == "stride":
+            charge = self._stride_charge(step, axis, change)
+        else:
+            charge = self._border_charge(step, before, made, axis, change)
+        if charge is not None:
+            place = step.equation.primitive, "/".join(step.equation.scope), step.equation.source
+            kept.append(Limit(axis, level, *place, *charge, self.steps))
+        return kept
+
+    def _stride_charge(
+        self, step: Step, axis: int, change: tuple[int, int]
     ) -> tuple[str, str, int, int] | None:
-        """(cause, effect, before, after) when an equation costs something."""
+        """(cause, effect, before, after) when an equation costs something everywhere."""
+        size, (then, now) = self.sizes[axis], change
+        if then % now == 0:
+            return None
+        self.strides.add((self.steps, axis))
+        if now < size:
+            of = "" if then == 1 else f" of the multiples of {then}"
+            odd = f", which does not divide {size}" if size % now else ""
+            return _cause(step), f"leaves multiples of {now}{of}{odd}", then, now
+        return _cause(step), "no shift is left", then, now
+
+    def _border_charge(
+        self,
+        step: Step,
+        before: list[tuple[Law, int]],
+        made: Trail,
+        axis: int,
+        change: tuple[int, int],
+    ) -> tuple[str, str, int, int] | None:
+        """(cause, effect, before, after) when an equation, which is not exact, costs borders."""
         law, size, (then, now) = made.laws[axis], self.sizes[axis], change
         cause, halo = _cause(step), _halo(law, made.extents[axis])
-        if self.level == "stride":
-            if then % now == 0:
-                return None
-            self.strides.add((self.steps, axis))
-            if now < size:
-                of = "" if then == 1 else f" of the multiples of {then}"
-                odd = f", which does not divide {size}" if size % now else ""
-                return cause, f"leaves multiples of {now}{of}{odd}", then, now
-            return cause, "no shift is left", then, now
-        if law.exact:
-            return None
         if then % now:
             left = f"exact only inside{halo}" if halo else "no shift is left"
             return cause, left, then, now

@@ -1,7 +1,7 @@
 """What is analyzed: a traced function, its shifted inputs and its weights."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,19 @@ def trace(
         paths,
         weights == "generic",
     )
+
+
+def pads(program: _jaxpr.Program) -> bool:
+    """Whether circular borders could change anything: some equation pads, inside of loops too."""
+    return any(
+        _pads(equation.params) or any(map(pads, _jaxpr.bodies(equation)))
+        for equation in program.equations
+    )
+
+
+def _pads(params: Mapping[str, Any]) -> bool:
+    amounts = (*params.get("padding", ()), *params.get("padding_config", ()))
+    return any(low > 0 or high > 0 for low, high, *_ in amounts)
 
 
 def _checked_axes(where: str, axes: Sequence[int], inputs: list[Any]) -> tuple[int, ...]:

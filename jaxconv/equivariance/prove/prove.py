@@ -6,8 +6,8 @@ from typing import Any
 from jaxconv.equivariance.prove._analysis import output_laws
 from jaxconv.equivariance.prove._choices import choice_limits
 from jaxconv.equivariance.prove._laws import Law
-from jaxconv.equivariance.prove._limits import Limit, Recorder
-from jaxconv.equivariance.prove._program import Run, trace
+from jaxconv.equivariance.prove._limits import LEVELS, Limit, Recorder
+from jaxconv.equivariance.prove._program import Run, pads, trace
 from jaxconv.equivariance.prove._proof import Gap, Output, Proof
 from jaxconv.equivariance.prove._rows import rows, walks_of
 from jaxconv.equivariance.prove._table import Context
@@ -56,20 +56,21 @@ def prove(
         Chaman and Dokmanic 2021, arXiv:2011.14214, section 3 (what subsampling does to shifts).
     """
     program = trace("prove", f, x, axes, params, weights)
-    wrapped = Recorder(program.sizes, "stride")
+    padded = pads(program.program)
+    wrapped = Recorder(program.sizes, LEVELS[: 1 if periodic or padded else 2])
     circular = program.run(Context(program.sizes, periodic=True), wrapped)
-    recorder, run = wrapped, circular
-    if not periodic:
-        recorder = Recorder(program.sizes, "border", wrapped.strides)
+    left, decided = output_laws(program, circular, periodic=True)
+    recorder, run, laws = wrapped, circular, left
+    if padded and not periodic:
+        recorder = Recorder(program.sizes, LEVELS[1:], wrapped.strides)
         run = program.run(Context(program.sizes), recorder)
-    left, _ = output_laws(program, circular, periodic=True)
-    laws, decided = output_laws(program, run, periodic=periodic)
+        laws, decided = output_laws(program, run, periodic=False)
     walks = walks_of(program)
     chosen = choice_limits(program, periodic=periodic) if decided else None
     outputs = []
     for number, path in enumerate(program.paths):
-        strides = _limits(wrapped, circular.outputs[number], left[number])
-        borders = _limits(recorder, run.outputs[number], laws[number])
+        strides = _limits(wrapped, circular.outputs[number], left[number], "stride")
+        borders = _limits(recorder, run.outputs[number], laws[number], "border")
         if chosen is not None:
             strides, borders = chosen[number], ()
         fields = tuple(walk.field(program.program.outputs[number]) for walk in walks)
@@ -87,7 +88,9 @@ def prove(
     )
 
 
-def _limits(recorder: Recorder, value: Any, laws: tuple[Law, ...]) -> tuple[Limit, ...]:
+def _limits(
+    recorder: Recorder, value: Any, laws: tuple[Law, ...], level: str
+) -> tuple[Limit, ...]:
     """What limits the laws that are coarser than all shifts, in program order."""
     trail = recorder.trail(value)
     found = dict.fromkeys(
@@ -95,6 +98,7 @@ def _limits(recorder: Recorder, value: Any, laws: tuple[Law, ...]) -> tuple[Limi
         for law, limits in zip(laws, trail.limits, strict=True)
         if not (law.exact and law.shift == 1)
         for limit in limits
+        if limit.level == level
     )
     return tuple(sorted(found, key=lambda limit: limit.order))
 
