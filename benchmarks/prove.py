@@ -58,6 +58,7 @@ def fuzz(seeds, operations: int | None, *, verbose: bool = False) -> collections
             jax.clear_caches()
             print(dict(tally), flush=True)
         tally["programs"] += 1
+        tally["not a number"] += not verdicts
         if refuted:
             tally["refuted"] += 1
             print(
@@ -81,7 +82,8 @@ def first_missed(program: Network, seed: int, axis: int) -> str:
     """The first layer after which a law is missed: what the prover does not know about."""
     for count, name in enumerate(program.names, 1):
         part = program._replace(names=program.names[:count], layers=program.layers[:count])
-        if judge(part, seed, 0)[1][axis][1]:
+        verdicts = judge(part, seed, 0)[1]
+        if verdicts and verdicts[axis][1]:
             return name
     return "the whole"
 
@@ -89,10 +91,15 @@ def first_missed(program: Network, seed: int, axis: int) -> str:
 def judge(
     program: Network, seed: int, retrials: int = RETRIALS
 ) -> tuple[list[str], list[tuple[Law, str]]]:
-    """Contradicted labels, and every law with the finer one that the numbers allow, if any."""
+    """Contradicted labels, and every law with the finer one that the numbers allow, if any.
+
+    No verdict on a program that yields NaN: laws hold for finite values.
+    """
     x = np.random.default_rng([seed, 1]).normal(size=program.shape)
     traced = trace("fuzz", program, x, program.axes, None, "generic")
     refuted, run, (values,) = observed(traced, x)
+    if np.isnan(values).any():
+        return [], []
     laws, _ = output_laws(traced, run, periodic=False)
     rank = len(traced.sizes)
     if seed % SAMPLED == 0:

@@ -23,15 +23,39 @@ def _published():
     pool2, pool3 = jc.max_pool(2), jc.max_pool(3, stride=2)
     vgg = [layer for n in (2, 2, 3, 3, 3) for layer in [*[_conv(3)] * n, pool2]]
     alexnet = [_conv(11, 4, "valid"), pool3, _conv(5), pool3, _conv(3), _conv(3), _conv(3), pool3]
-    resnet = [_conv(7, 2), jc.max_pool(3, stride=2, padding="same")]
-    for units, stride in ((3, 2), (4, 2), (6, 2), (3, 1)):  # the stride in a stage's last unit
-        resnet += [jc.residual(_conv(3))] * (units - 1)
-        resnet += [jc.residual(_conv(3, stride), jc.max_pool(1, stride=stride))]
     return {
-        "resnet_v1_50": (resnet, 483, 32, 239),
-        "vgg_16": (vgg, 212, 32, 90),
         "alexnet_v2": (alexnet, 195, 32, 64),
+        "vgg_16": (vgg, 212, 32, 90),
+        "inception_v3": (_inception(), 1311, 32, 618),
+        "mobilenet_v1": (_mobilenet(), 315, 32, 126),
+        "resnet_v1_50": (_resnet(3, 4, 6, 3), 483, 32, 239),
+        "resnet_v1_101": (_resnet(3, 4, 23, 3), 1027, 32, 511),
+        "resnet_v1_152": (_resnet(3, 8, 36, 3), 1507, 32, 751),
     }
+
+
+def _resnet(*units):
+    """The stride is in the last unit of a stage, but in no unit of the last stage."""
+    layers = [_conv(7, 2), jc.max_pool(3, stride=2, padding="same")]
+    for count, stride in zip(units, (2, 2, 2, 1), strict=True):
+        layers += [jc.residual(_conv(3))] * (count - 1)
+        layers += [jc.residual(_conv(3, stride), jc.max_pool(1, stride=stride))]
+    return layers
+
+
+def _mobilenet():
+    strides = (2, 1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+    return [_conv(3, stride, "same") for stride in strides]
+
+
+def _inception():
+    """The branch of every block that sees most; `valid` in the stem and where an image shrinks."""
+    pool, shrink = jc.max_pool(3, stride=2), _conv(3, 2, "valid")
+    stem = [shrink, _conv(3, 1, "valid"), _conv(3), pool, _conv(1), _conv(3, 1, "valid"), pool]
+    mixed_5 = [_conv(3), _conv(3)] * 3
+    mixed_6 = [_conv(3), shrink] + [_conv((7, 1)), _conv((1, 7))] * 8
+    mixed_7 = [_conv((1, 7)), _conv((7, 1)), shrink] + [_conv(3), _conv((3, 1)), _conv((1, 3))] * 2
+    return stem + mixed_5 + mixed_6 + mixed_7
 
 
 def _function(model, x):
@@ -157,6 +181,26 @@ def test_a_bound_too_small_would_be_noticed(seen):
     ]
     assert field.size == 7
     assert outside
+
+
+def test_anisotropic_fields_are_what_gradients_see():
+    def f(x):
+        x = jc.ops.conv(x, jnp.ones((3, 4, 1, 1)), stride=(2, 1), dilation=(1, 2), padding="half")
+        return jc.ops.avg_pool(x, (2, 3), stride=(1, 3), padding=((1, 0), (1, 1)))
+
+    fields = receptive_field(f, _image(1, 16, 27, 1))
+    assert fields == (ReceptiveField(5, 2, 3, 1), ReceptiveField(9, 3, 4, 2))
+    seen = np.asarray(jax.jacrev(f)(jnp.ones((1, 16, 27, 1))))[0, ..., 0, 0, :, :, 0] != 0
+    inner = 0
+    for axis, field in enumerate(fields):
+        for i, row in enumerate(seen.any((1 - axis, 3 - axis))):
+            low, pixels = field.stride * i - field.padding, np.flatnonzero(row)
+            assert low <= pixels.min()
+            assert pixels.max() < low + field.size
+            if low >= 0 and low + field.size <= len(row):
+                inner += 1
+                assert np.ptp(pixels) + 1 == field.size
+    assert inner > 8
 
 
 @pytest.mark.parametrize("mode", ["zeros", "circular", "reflect", "edge"])

@@ -14,10 +14,20 @@ ROUNDED = 10
 
 
 def steadily(equation: _jaxpr.Equation, operands: Sequence[Any]) -> list[Any]:
-    """Values of an equation; an argmax takes what differs by rounding only for a tie."""
+    """Values of an equation; argmax and sort take what differs by rounding only for a tie."""
     if equation.primitive in ("argmax", "argmin"):
         operands = [np.round(np.asarray(operands[0]), ROUNDED)]
+    if equation.primitive == "sort":
+        count = equation.params["num_keys"]
+        before, after = equation.inputs, equation.outputs
+        wide = equation._replace(inputs=before[:count] + before, outputs=after[:count] + after)
+        return computed(wide, [*map(_rounded, operands[:count]), *operands])[count:]
     return computed(equation, operands)
+
+
+def _rounded(key: Any) -> Any:
+    a = np.asarray(key)
+    return np.round(a, ROUNDED) if a.dtype == np.float64 else key
 
 
 def evaluated(program: _jaxpr.Program, operands: Sequence[Any]) -> list[Any]:

@@ -88,9 +88,7 @@ def prove(
     )
 
 
-def _limits(
-    recorder: Recorder, value: Any, laws: tuple[Law, ...], level: str
-) -> tuple[Limit, ...]:
+def _limits(recorder: Recorder, value: Any, laws: tuple[Law, ...], level: str) -> tuple[Limit, ...]:
     """What limits the laws that are coarser than all shifts, in program order."""
     trail = recorder.trail(value)
     found = dict.fromkeys(
