@@ -93,12 +93,12 @@ def judge(
 ) -> tuple[list[str], list[tuple[Law, str]]]:
     """Contradicted labels, and every law with the finer one that the numbers allow, if any.
 
-    No verdict on a program that yields NaN: laws hold for finite values.
+    No verdict where labels are contradicted because f(x) is NaN: laws hold for finite values.
     """
     x = np.random.default_rng([seed, 1]).normal(size=program.shape)
     traced = trace("fuzz", program, x, program.axes, None, "generic")
     refuted, run, (values,) = observed(traced, x)
-    if np.isnan(values).any():
+    if refuted and np.isnan(np.asarray(program(jnp.asarray(x)))).any():
         return [], []
     laws, _ = output_laws(traced, run, periodic=False)
     rank = len(traced.sizes)
