@@ -1,6 +1,6 @@
 """Audits a Flax model as it is: nothing of it is changed, wrapped or rewritten.
 
-    pip install flax && python examples/audit_flax.py [--out runs/audit_flax]
+    pip install 'jaxconv[peers]' && python examples/audit_flax.py [--out runs/audit_flax]
 
 The model is a small convolutional classifier as people write it in Flax linen: zero-padded
 convolutions, strides, a flatten before the last layer. The audit names each line of this file that
@@ -18,10 +18,23 @@ from sklearn.datasets import load_sample_image
 from jaxconv.equivariance import audit, audit_page, consistency
 
 
+def flax_linen():
+    """Flax linen, or one sentence that says how to install it."""
+    try:
+        import flax.linen
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "flax":  # Flax is there, but broken
+            raise
+        raise SystemExit(
+            "audit_flax: flax is not installed; expected the extra [peers]. "
+            "Got no module 'flax.linen'. Run: pip install 'jaxconv[peers]'."
+        ) from None
+    return flax.linen
+
+
 def build(*, mended: bool):
     """The model: as people write it, or mended."""
-    import flax.linen as nn
-
+    nn = flax_linen()
     padding = "CIRCULAR" if mended else "SAME"
     stride = 1 if mended else 2
 

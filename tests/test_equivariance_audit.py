@@ -83,6 +83,56 @@ def test_scores_of_known_predictors():
         eq.consistency(lambda x: x, images)
 
 
+def masked_psnr(f, x, shifts, border):
+    """EQ-T by loops in float64: only pixels that came from a pixel, both clear of the border.
+
+    `border` None: the shift is circular and every pixel counts.
+    """
+    y = f(x)
+    size, squares = y.shape[1:3], []
+    for shift in shifts:
+        shifted = np.zeros_like(x)
+        for i, j in np.ndindex(*size):
+            from_i, from_j = i - shift[0], j - shift[1]
+            if border is None:
+                from_i, from_j = from_i % size[0], from_j % size[1]
+            if 0 <= from_i < size[0] and 0 <= from_j < size[1]:
+                shifted[:, i, j] = x[:, from_i, from_j]
+        z = f(shifted)
+        for i, j in np.ndindex(*size):
+            pairs = [(i, i - shift[0], size[0], 0), (j, j - shift[1], size[1], 1)]
+            if border is None:
+                source = pairs[0][1] % size[0], pairs[1][1] % size[1]
+                squares.append((y[:, *source] - z[:, i, j]) ** 2)
+            elif all(
+                border[a][0] <= k < n - border[a][1]
+                for here, source, n, a in pairs
+                for k in (here, source)
+            ):
+                squares.append((y[:, pairs[0][1], pairs[1][1]] - z[:, i, j]) ** 2)
+    return 10 * np.log10((y.max() - y.min()) ** 2 / np.mean(squares))
+
+
+def test_eq_t_is_the_psnr_over_valid_pixels():
+    x = np.random.default_rng(0).normal(size=(2, 7, 9, 3))
+    x[:, 0] += 9  # what the mask keeps out weighs much
+    ramp = 1 + np.arange(7)[None, :, None, None] / 50 + np.arange(9)[None, None, :, None] / 90
+
+    def f(x):  # works for both kinds of array; moves with its position, so it is not equivariant
+        return x * ramp.astype(x.dtype)
+
+    shifts = [[0, 0], [1, 2], [2, 0], [0, 3]]
+    given = jnp.asarray(x, jnp.float32)
+    line = eq.dense_consistency(f, given, action="interior", shifts=shifts, border=((1, 2), (2, 1)))
+    circle = eq.dense_consistency(f, given, shifts=shifts)
+    masked = masked_psnr(f, x, shifts, ((1, 2), (2, 1)))
+    everywhere = masked_psnr(f, x, shifts, None)
+    np.testing.assert_allclose(line.eq_t, masked, atol=1e-3)
+    np.testing.assert_allclose(circle.eq_t, everywhere, atol=1e-3)
+    assert masked - everywhere > 6  # the two masks are told apart by far more than the tolerance
+    assert eq.dense_consistency(lambda x: 2 * x, given, shifts=shifts).eq_t == np.inf
+
+
 def test_protocols_draw_their_own_ranges():
     found = eq.consistency(lambda x: x.mean((1, 2)), X, protocol="aps-cifar", seed=1)
     assert found.range[0] >= -3

@@ -144,3 +144,14 @@ def test_audit_resnet(tmp_path):
 @pytest.mark.peer("flax")
 def test_audit_flax(tmp_path):
     load("audit_flax").main(size=16, out=str(tmp_path))
+
+
+def test_audit_flax_without_flax_says_what_to_install(monkeypatch):
+    example = load("audit_flax")
+    monkeypatch.setitem(sys.modules, "flax", None)
+    with pytest.raises(SystemExit) as stopped:
+        example.main(size=16)
+    assert stopped.value.code == (
+        "audit_flax: flax is not installed; expected the extra [peers]. "
+        "Got no module 'flax.linen'. Run: pip install 'jaxconv[peers]'."
+    )
