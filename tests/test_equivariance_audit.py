@@ -13,7 +13,8 @@ from helpers import raises
 from jax import lax
 
 from jaxconv import equivariance as eq
-from jaxconv.equivariance import page
+from jaxconv.equivariance import _fold, _jaxpr, _laws, page
+from jaxconv.equivariance._affine import is_affine
 
 X = jax.random.normal(jax.random.key(0), (2, 8, 8, 2))
 K = jax.random.normal(jax.random.key(1), (3, 3, 2, 2)) / 4
@@ -44,6 +45,57 @@ def test_lie_derivative_equals_central_differences():
         for t in (-step, step)
     ]
     np.testing.assert_allclose(found.values[0], (ends[1] - ends[0]) / (2 * step), atol=2e-4)
+
+
+WEIGHTS = jnp.arange(1.0, 3.0)
+AFFINE = {
+    "scale and bias": (lambda x: x * WEIGHTS.reshape(1, 1, 1, 2) + 1, True),
+    "merged as normalization does": (
+        lambda x: ((x.reshape(-1, 2) - WEIGHTS[None]) * WEIGHTS[None]).reshape(x.shape),
+        True,
+    ),
+    "sum": (lambda x: x + x / 2 - 3, True),
+    "position map": (lambda x: x * jnp.arange(8.0).reshape(1, 8, 1, 1), False),
+    "product": (lambda x: x * x, False),
+    "divisor": (lambda x: 1 / x, False),
+    "relu": (jax.nn.relu, False),
+}
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_affine_rows_are_found_and_commute_with_parts_of_a_pixel(name):
+    f, expected = AFFINE[name]
+    program = _jaxpr.trace(f, X)
+    laws = _laws.laws_of(program, [(1, 2)])
+    rows = _fold.singles(program, laws)
+    assert all(is_affine(program, laws, row) for row in rows) is expected
+    half = eq.translation([[0.5, 0.25]])
+    move = lambda x: half.move(x, jnp.array([0.5, 0.25]), (1, 2))
+    error = float(jnp.abs(move(f(X)) - f(move(X))).max())
+    assert (error <= 2e-5) is expected  # measured 2e-6 at most
+
+
+def test_errors_of_affine_rows_are_those_of_the_spectral_shift():
+    def f(x):  # a stride, so that what follows should move by half a pixel
+        y = conv(x, "constant")[:, ::2, ::2]
+        z = y * WEIGHTS.reshape(1, 1, 1, 2) + 1
+        return jnp.tanh(z)
+
+    def rows(x):
+        y = np.asarray(conv(x, "constant")[:, ::2, ::2], np.float64)
+        return y * np.arange(1.0, 3.0) + 1
+
+    found = eq.audit(f, X, shift=(1, 3))
+    line = next(o for o in found.operations if o.path.endswith("add"))
+    ramps = [np.exp(-2j * np.pi * t * np.fft.fftfreq(4)) for t in (0.5, 1.5)]
+    for ramp, t in zip(ramps, (0.5, 1.5), strict=True):
+        ramp[2] = np.cos(np.pi * t)  # Nyquist
+    spectrum = np.fft.fft2(rows(X), axes=(1, 2)) * ramps[0][:, None, None] * ramps[1][:, None]
+    moved = np.fft.ifft2(spectrum, axes=(1, 2)).real
+    error = np.abs(moved - rows(jnp.roll(X, (1, 3), (1, 2)))).max() / np.abs(rows(X)).max()
+    np.testing.assert_allclose(line.eps_inf, error, rtol=1e-5)
+    assert line.eps_inf > 0.1
+    assert abs(line.lie) <= 1e-6 < max(abs(o.lie) for o in found.operations)
 
 
 def test_counterfactual_of_the_culprit_removes_the_error():

@@ -58,7 +58,8 @@ def within(
         row = tape.rows[k]
         equations = tuple(tape.program.equations[i] for i in row.equations)
         inside = Program(row.inputs, row.outputs, equations)
-        part = Tape(inside, tape.laws, _fold.singles(inside, tape.laws), tape.still)
+        rows = _fold.singles(inside, tape.laws)
+        part = Tape(inside, tape.laws, rows, tape.still, [False] * len(rows))
         one = _pass.gather(tape, row.inputs, found.first)
         seen = _pass.finite(part, one, _pass.gather(tape, row.inputs, second), shift)
         wrong = {value for value, gap in seen.gaps.items() if not _right(gap, limit)}

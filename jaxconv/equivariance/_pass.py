@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv.equivariance import _errors, _laws
+from jaxconv.equivariance._affine import is_affine
 from jaxconv.equivariance._fold import Row
+from jaxconv.equivariance._gaps import NONE, Gap, compare
 from jaxconv.equivariance._jaxpr import Equation, Program, Value
 from jaxconv.equivariance._laws import Law, Turn
 from jaxconv.equivariance._recipe import Recipe
@@ -27,29 +29,21 @@ AHEAD = 8
 
 
 class Tape(NamedTuple):
-    """A program cut into rows, how its values move, and those that do not depend on the input."""
+    """A program cut into rows.
+
+    Attributes:
+        program: the program.
+        laws: how its values move.
+        rows: its rows.
+        still: the values that do not depend on the input.
+        affine: per row, whether it commutes with every motion.
+    """
 
     program: Program
     laws: dict[Value, Law]
     rows: list[Row]
     still: Arrays
-
-
-class Gap(NamedTuple):
-    """How far a value is from where it should be.
-
-    eps_inf and eps_2 as in `LeafError`; border: share of the squared error at entries that see
-    beyond the input's edges; compared: whether anything could be.
-    """
-
-    eps_inf: Any
-    eps_2: Any
-    border: Any
-    compared: Any
-
-
-NONE = Gap(0.0, 0.0, 0.0, np.True_)
-"""The gap of an input, which is moved by definition."""
+    affine: list[bool]
 
 
 def lay(program: Program, laws: dict[Value, Law], rows: list[Row]) -> Tape:
@@ -58,7 +52,7 @@ def lay(program: Program, laws: dict[Value, Law], rows: list[Row]) -> Tape:
     for equation in program.equations:
         if not any(value in laws for value in equation.outputs):
             still.update(zip(equation.outputs, _evaluate(equation, still), strict=True))
-    return Tape(program, laws, rows, still)
+    return Tape(program, laws, rows, still, [is_affine(program, laws, row) for row in rows])
 
 
 def _evaluate(equation: Equation, arrays: Arrays) -> list[Any]:
@@ -91,43 +85,6 @@ def _run_both(recipe: Recipe, one: list[Any], two: list[Any]) -> tuple[list[Any]
     return recipe(one), recipe(two)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def _compare(
-    y: Any, z: Any, clean: list[Any], turned: tuple[Turn, ...], axes: tuple[int, ...]
-) -> tuple[Gap, Any]:
-    """The gap of one value, and the error map over its moved axes.
-
-    Over the other axes first: such reductions run on all cores, and the rest is small.
-    """
-    expected, known = _laws.moved(y, turned)
-    others = tuple(a for a in range(y.ndim) if a not in axes)
-    largest, contrast = _errors.scale_of(y, _errors.Frame(axes, ()))
-    difference = jnp.where(known, _errors.gap(expected, z), 0)
-    highest = difference.max(axis=others, keepdims=True, initial=0.0)
-    squares = jnp.sum(difference**2, axis=others, keepdims=True)
-    inside = jnp.ones([1] * y.ndim, bool)
-    for mask in clean:
-        inside = inside & mask
-    total, outside = squares.sum(), jnp.where(inside, 0, squares).sum()
-    gap = Gap(
-        highest.max(initial=0.0) / largest,
-        jnp.sqrt(total) / contrast,
-        jnp.where(total > 0, outside / jnp.where(total > 0, total, 1), 0),
-        known.any(),
-    )
-    return gap, highest.reshape([y.shape[a] for a in axes]) / largest
-
-
-def compare(y: Any, z: Any, law: Law, shift: Sequence[float]) -> tuple[Gap, Any]:
-    """Compares a value of the shifted run (z) with the shifted value of the other (y)."""
-    masks = _laws.clean(law, shift, y.shape)
-    gap, error_map = _compare(y, z, masks, _laws.turns(law, shift), _laws.axes_of(law))
-    moves = [move for move in law.moves if move]
-    axes = [move.axis for move in moves]
-    plain = axes and axes == sorted(set(axes)) and all(move.inner == 1 for move in moves)
-    return gap, error_map if plain else None
-
-
 class Finite(NamedTuple):
     """Both runs.
 
@@ -148,8 +105,11 @@ def finite(tape: Tape, leaves: Sequence[Any], moved: Sequence[Any], shift: Seque
     """Runs the program on both inputs and compares every value that leaves a row."""
     one: Arrays = dict(zip(tape.program.inputs, leaves, strict=True))
     two: Arrays = dict(zip(tape.program.inputs, moved, strict=True))
-    last = _last_readers(tape)
-    stands = {row.output for row in tape.rows}
+    last, stands = _last_readers(tape), {row.output for row in tape.rows}
+    wanted = {
+        v for row, affine in zip(tape.rows, tape.affine, strict=True) if affine for v in row.inputs
+    }
+    ideal: Arrays = dict(zip(tape.program.inputs, moved, strict=True))
     gaps: dict[Value, Any] = {v: NONE for v in tape.program.inputs if v in tape.laws}
     maps, waiting = {}, []
     for k, row in enumerate(tape.rows):
@@ -157,14 +117,22 @@ def finite(tape: Tape, leaves: Sequence[Any], moved: Sequence[Any], shift: Seque
         made, other = _run_both(row.recipe, *inputs)
         one.update(zip(row.outputs, made, strict=True))
         two.update(zip(row.outputs, other, strict=True))
+        recipe = row.recipe if tape.affine[k] else None
+        sources = [ideal.get(v, y) for v, y in zip(row.inputs, inputs[0], strict=True)]
         for value, y, z in zip(row.outputs, made, other, strict=True):
             if value in tape.laws:
-                gaps[value], error_map = compare(y, z, tape.laws[value], shift)
+                gaps[value], error_map, expected = compare(
+                    y, z, tape.laws[value], shift, recipe, sources if recipe else ()
+                )
                 if value in stands:
                     maps[value] = error_map
+                if value in wanted:
+                    ideal[value] = expected
+                del expected
         for value in last.get(k, ()):
             two.pop(value, None)
-        del inputs, made, other, y, z
+            ideal.pop(value, None)
+        del inputs, made, other, y, z, sources
         waiting.append(gaps.get(row.output))
         if len(waiting) > AHEAD:
             jax.block_until_ready(waiting.pop(0))

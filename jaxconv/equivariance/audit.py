@@ -7,7 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv.equivariance import _blame, _fold, _frame, _jaxpr, _laws, _moves, _pass, _table
+from jaxconv.equivariance import (
+    _blame,
+    _fold,
+    _frame,
+    _gaps,
+    _jaxpr,
+    _laws,
+    _moves,
+    _pass,
+    _table,
+)
 from jaxconv.equivariance import lie as _lie
 from jaxconv.equivariance._pass import Tape
 
@@ -235,7 +245,7 @@ def _added(tape, found, moved, shift, counterfactual) -> dict[int, float]:
     for k in asked:
         second = _pass.patched(tape, found.first, moved, shift, tape.rows[k].output)
         pairs = [(found.first[v], second[v], tape.laws[v]) for v in ends]
-        added[k] = before - max(float(_pass.compare(*p, shift)[0].eps_2) for p in pairs)
+        added[k] = before - max(float(_gaps.compare(*p, shift)[0].eps_2) for p in pairs)
     return added
 
 

@@ -100,9 +100,14 @@ def _push(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], arrays
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _pull(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], turned, arrays, sent):
-    """What a row sends back to its active inputs, and the products of that with their rates."""
+    """What a row sends back to its active inputs, and the products of that with their rates.
+
+    Without turns, no products.
+    """
     function, given = _only(recipe, active, kept, arrays)
     back = jax.vjp(function, *given)[1](sent)
+    if not turned:
+        return back, []
     rates = [_laws.derivative(y, t) for y, t in zip(given, turned, strict=True)]
     return back, [_dot(a, b) for a, b in zip(back, rates, strict=True)]
 
@@ -127,27 +132,29 @@ def signed(
     for value, end in ends.items():
         rate = _rate_of(tape, value, first[value], velocity)
         products[value] = [] if rate is None else [_dot(end, rate)]
-    for row in reversed(tape.rows):
+    for row, affine in zip(reversed(tape.rows), reversed(tape.affine), strict=True):
         kept = tuple(i for i, v in enumerate(row.outputs) if v in cotangents)
         active = _active(tape, row.inputs) if kept else ()
         own = [row.outputs[i] for i in kept]
         made, read = [products.pop(value) for value in own], []
         if active:
             values = [row.inputs[i] for i in active]
-            turned = tuple(_laws.turns(tape.laws[v], velocity) for v in values)
+            same = affine and len(active) == 1  # <c J, D x> = <c, D y>
+            turned = () if same else tuple(_laws.turns(tape.laws[v], velocity) for v in values)
             sent = [cotangents.pop(value) for value in own]
             arrays = _pass.gather(tape, row.inputs, first)
             back, read = _pull(row.recipe, active, kept, turned, arrays, sent)
+            read = [sum(made, [])] if same else [[product] for product in read]
             for value, cotangent, product in zip(values, back, read, strict=True):
                 before = cotangents.get(value)
                 cotangents[value] = cotangent if before is None else before + cotangent
-                products.setdefault(value, []).append(product)
+                products[value] = products.get(value, []) + product
         found.append((made, read))
         if len(found) > _pass.AHEAD:
             jax.block_until_ready(found[-_pass.AHEAD])
     found = jax.device_get(found[::-1])
     return np.array(
-        [sum(map(float, sum(made, []))) - sum(map(float, read)) for made, read in found]
+        [sum(map(float, sum(made, []))) - sum(map(float, sum(read, []))) for made, read in found]
     )
 
 
