@@ -252,6 +252,9 @@ PROGRAMS |= {
         jnp.stack([(x + jnp.flip(x, 2))[:, :, i::2].sum((1, 2)) for i in (0, 1)]), 0
     ),
     "order among ties": lambda x: jnp.argsort(jnp.abs(jnp.fft.fft(x, axis=2)) ** 2, 2),
+    "largest among ties": lambda x: jnp.moveaxis(
+        jax.lax.top_k(jnp.moveaxis(jnp.abs(jnp.fft.fft(x, axis=2)) ** 2, 2, -1), 2)[1], -1, 2
+    ),
     "gradient of an empty pool": jax.grad(
         lambda x: window(x[:, :1], jax.lax.max, -jnp.inf, (1, 2, 2, 1), padding="VALID").sum()
     ),

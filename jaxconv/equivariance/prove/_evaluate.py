@@ -14,7 +14,7 @@ ROUNDED = 10
 
 
 def steadily(equation: _jaxpr.Equation, operands: Sequence[Any]) -> list[Any]:
-    """Values of an equation; argmax and sort take what differs by rounding only for a tie."""
+    """Values of an equation; those that choose take what differs by rounding for a tie."""
     if equation.primitive in ("argmax", "argmin"):
         operands = [np.round(np.asarray(operands[0]), ROUNDED)]
     if equation.primitive == "sort":
@@ -22,6 +22,10 @@ def steadily(equation: _jaxpr.Equation, operands: Sequence[Any]) -> list[Any]:
         before, after = equation.inputs, equation.outputs
         wide = equation._replace(inputs=before[:count] + before, outputs=after[:count] + after)
         return computed(wide, [*map(_rounded, operands[:count]), *operands])[count:]
+    if equation.primitive == "top_k":
+        index = computed(equation, [_rounded(operands[0])])[1]
+        axis = equation.params.get("axis", -1)
+        return [np.take_along_axis(np.asarray(operands[0]), np.asarray(index), axis), index]
     return computed(equation, operands)
 
 
