@@ -9,8 +9,8 @@ import pytest
 
 # A test compiles much and computes little, so LLVM's optimizer is off and the older emitters of
 # fused loops are used: a suite of 680 s of processor time takes less than half. XLA's own passes,
-# which rewrite the program, all run. `XLA_FLAGS= pytest` compiles as users do; CI compares with the
-# peers that way. Read by XLA when it first compiles.
+# which rewrite the program, all run. `XLA_FLAGS= pytest` compiles as users do; CI compares with
+# PyTorch that way. Read by XLA when it first compiles.
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
     "--xla_cpu_use_fusion_emitters=false"
