@@ -40,6 +40,8 @@ from jaxconv.layers import flatten as flatten
 from jaxconv.layers import global_avg_pool as global_avg_pool
 from jaxconv.layers import global_max_pool as global_max_pool
 from jaxconv.layers import group_norm as group_norm
+from jaxconv.layers import ideal_down as ideal_down
+from jaxconv.layers import ideal_up as ideal_up
 from jaxconv.layers import instance_norm as instance_norm
 from jaxconv.layers import layer_norm as layer_norm
 from jaxconv.layers import local_conv as local_conv

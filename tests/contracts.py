@@ -158,6 +158,17 @@ CONTRACTS = [
     ),
     *(
         Contract(
+            name,
+            getattr(layers, name)(factor),
+            SIZES[rank],
+            lambda size, law=law: INVARIANT if size < 3 * law[0] else Promise("equivariant", *law),
+            words=str(factor),
+        )
+        for rank, factor in itertools.product((1, 2, 3), (2, 3))
+        for name, law in (("ideal_down", (factor, 1)), ("ideal_up", (1, factor)))
+    ),
+    *(
+        Contract(
             "pad",
             layers.pad(2, padding_mode=mode),
             SIZES[rank],

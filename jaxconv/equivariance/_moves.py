@@ -5,12 +5,13 @@ along a line returns the moved array and where it is known: what would come from
 """
 
 import functools
-import math
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jaxconv.ops._circle import LARGEST_MATRIX, times
 
 KERNEL_RADIUS = {"bilinear": 1, "lanczos": 3}
 """Samples on either side that interpolation between two samples reads."""
@@ -86,29 +87,21 @@ def spectral(x: jax.Array, shift: jax.Array, axis: int, nyquist: str = "real") -
 
 def translated(x: jax.Array, amount: float, axis: int) -> jax.Array:
     """Circular shift by a known real amount, Nyquist "real"."""
-    if x.shape[axis] > _LARGEST_MATRIX:
+    if x.shape[axis] > LARGEST_MATRIX:
         return spectral(x, jnp.asarray(amount), axis)
-    return _times(_translation_matrix(x.shape[axis], amount), x, axis)
+    return times(_translation_matrix(x.shape[axis], amount), x, axis)
 
 
 def derivative(x: jax.Array, axis: int) -> jax.Array:
     """Derivative of a circular signal per pixel: iω on the spectrum, 0 at Nyquist."""
     size = x.shape[axis]
-    if size <= _LARGEST_MATRIX:
-        return _times(_derivative_matrix(size), x, axis)
+    if size <= LARGEST_MATRIX:
+        return times(_derivative_matrix(size), x, axis)
     work = _working(x)
     omega, is_nyquist = _waves(size, work.dtype)
     ramp = jnp.where(is_nyquist, jnp.zeros_like(omega), omega)
     ramp = along(jax.lax.complex(jnp.zeros_like(ramp), ramp), axis, x.ndim)
     return jnp.fft.irfft(jnp.fft.rfft(work, axis=axis) * ramp, n=size, axis=axis).astype(x.dtype)
-
-
-_LARGEST_MATRIX = 128
-"""Entries of a circle that a product with a matrix turns faster than an FFT does.
-
-On two cores of a CPU, 56 x 56 x 256 entries along both axes: 1.1 ms against 3.3; 112 x 112 x 64:
-2.2 against 3.5.
-"""
 
 
 @functools.cache
@@ -131,25 +124,6 @@ def _derivative_matrix(size: int) -> np.ndarray:
 def _circulant(column: np.ndarray) -> np.ndarray:
     index = np.arange(len(column))
     return column[(index[:, None] - index[None, :]) % len(column)]
-
-
-def _times(matrix: np.ndarray, x: jax.Array, axis: int) -> jax.Array:
-    """A matrix times every line of x along an axis; in float32 at least.
-
-    Written so that the axis is never transposed, which a contraction over it would do.
-    """
-    work = x if jnp.issubdtype(x.dtype, jnp.complexfloating) else _working(x)
-    weights, size = jnp.asarray(matrix, work.dtype), x.shape[axis]
-    outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-    multiply = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
-    if inner == 1:
-        out = multiply(work.reshape(outer, size), weights.T)
-    elif outer == 1:
-        out = multiply(weights, work.reshape(size, inner))
-    else:
-        many = jnp.broadcast_to(weights, (outer, size, size))
-        out = multiply(many, work.reshape(outer, size, inner))
-    return out.reshape(x.shape).astype(x.dtype)
 
 
 def _kernel(distance: jax.Array, method: str) -> jax.Array:
