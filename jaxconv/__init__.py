@@ -27,6 +27,7 @@ from jaxconv.layers import activation as activation
 from jaxconv.layers import adaptive_avg_pool as adaptive_avg_pool
 from jaxconv.layers import adaptive_max_pool as adaptive_max_pool
 from jaxconv.layers import affine_conv as affine_conv
+from jaxconv.layers import alias_free_norm as alias_free_norm
 from jaxconv.layers import avg_pool as avg_pool
 from jaxconv.layers import batch_norm as batch_norm
 from jaxconv.layers import blur_pool as blur_pool
@@ -36,6 +37,7 @@ from jaxconv.layers import dense as dense
 from jaxconv.layers import depthwise_conv as depthwise_conv
 from jaxconv.layers import drop_path as drop_path
 from jaxconv.layers import dropout as dropout
+from jaxconv.layers import filtered_polynomial as filtered_polynomial
 from jaxconv.layers import flatten as flatten
 from jaxconv.layers import global_avg_pool as global_avg_pool
 from jaxconv.layers import global_max_pool as global_max_pool

@@ -75,6 +75,8 @@ POINTWISE = {
     "batch_norm": layers.batch_norm,
     "group_norm": lambda: layers.group_norm(2),
     "instance_norm": layers.instance_norm,
+    "alias_free_norm": layers.alias_free_norm,
+    "filtered_polynomial": layers.filtered_polynomial,
     "squeeze_excite": lambda: layers.squeeze_excite(2),
     "sort_pool": layers.sort_pool,
     "dropout": lambda: layers.dropout(0.5),

@@ -2,6 +2,8 @@
 
 from jaxconv.layers.affine_conv import affine_conv as affine_conv
 from jaxconv.layers.affine_conv import sort_pool as sort_pool
+from jaxconv.layers.alias_free import alias_free_norm as alias_free_norm
+from jaxconv.layers.alias_free import filtered_polynomial as filtered_polynomial
 from jaxconv.layers.alias_free import ideal_down as ideal_down
 from jaxconv.layers.alias_free import ideal_up as ideal_up
 from jaxconv.layers.batch_norm import batch_norm as batch_norm

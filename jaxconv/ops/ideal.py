@@ -28,9 +28,9 @@ def ideal_down(x: jax.Array, stride: IntOrInts = 2) -> jax.Array:
 
         y[n, i, c] = Σ_a h(s·i - a) · x[n, a, c],    h(d) = 1/A · Σ_{|k| < A / 2s} cos(2πkd / A)
 
-    with stride s on a circular axis of A pixels; on several axes one after the other. An FFT of which
-    the frequencies below the new Nyquist's are kept, and an inverse FFT, are the same: longer axes
-    than 128 pixels take them, and shorter ones a product of matrices.
+    with stride s on a circular axis of A pixels; on several axes one after the other. An FFT of
+    which the frequencies below the new Nyquist's are kept, and an inverse FFT, are the same: longer
+    axes than 128 pixels take them, and shorter ones a product of matrices.
 
     Shapes: x (N, *spatial, C) -> y (N, *spatial / stride, C).
 
