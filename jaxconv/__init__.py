@@ -27,6 +27,7 @@ from jaxconv.layers import activation as activation
 from jaxconv.layers import adaptive_avg_pool as adaptive_avg_pool
 from jaxconv.layers import adaptive_max_pool as adaptive_max_pool
 from jaxconv.layers import affine_conv as affine_conv
+from jaxconv.layers import affine_residual as affine_residual
 from jaxconv.layers import alias_free_norm as alias_free_norm
 from jaxconv.layers import avg_pool as avg_pool
 from jaxconv.layers import batch_norm as batch_norm

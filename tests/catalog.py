@@ -88,6 +88,7 @@ LAYERS = [
     Case("local_conv", layers.local_conv(2, (3, 2), padding="valid"), IMAGE),
     Case("affine_conv", layers.affine_conv(3, 3, stride=2, padding_mode="reflect"), IMAGE),
     Case("sort_pool", layers.sort_pool(), IMAGE),
+    Case("affine_residual", layers.affine_residual(layers.conv(4, 1), jnp.tanh, weight=0.3), LINE),
     Case("dense", layers.dense(5), (2, 4)),
     Case("dense", layers.dense(5, bias=False), IMAGE),
     Case("flatten", layers.flatten(), IMAGE),

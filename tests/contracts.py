@@ -79,6 +79,7 @@ POINTWISE = {
     "filtered_polynomial": layers.filtered_polynomial,
     "squeeze_excite": lambda: layers.squeeze_excite(2),
     "sort_pool": layers.sort_pool,
+    "affine_residual": lambda: layers.affine_residual(layers.sort_pool()),
     "dropout": lambda: layers.dropout(0.5),
     "drop_path": lambda: layers.drop_path(0.5),
 }

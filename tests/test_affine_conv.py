@@ -18,17 +18,26 @@ def images(*shape, dtype=np.float64):
     return np.random.default_rng(0).standard_normal(shape).astype(dtype)
 
 
-def denoiser(*, sort=True, mode="reflect"):
-    """A small network of an encoder, a residual of weights that sum to one, and a decoder."""
-    between = layers.sort_pool() if sort else jax.nn.relu
-    body = jc.serial(layers.affine_conv(4, 3, padding_mode=mode), between, layers.affine_conv(4, 3))
-    mixed = jc.parallel(body, lambda x: x, combine=lambda u, v: 0.3 * u + 0.7 * v)
-    return jc.serial(
-        layers.affine_conv(4, (3, 5), stride=2, padding_mode=mode),
-        between,
-        mixed,
-        layers.affine_conv(1, 3, padding_mode="edge"),
+SORT = layers.sort_pool()
+
+
+def denoiser(between=SORT, residual=layers.affine_residual):
+    """A small U-Net: filters, a residual at half the resolution, and a skip connection."""
+
+    def convs(features):
+        first = layers.affine_conv(features, (3, 5), padding_mode="reflect")
+        return jc.serial(first, between, layers.affine_conv(features, 3))
+
+    deeper = jc.serial(
+        layers.avg_pool(2),
+        layers.affine_conv(6, 3, stride=2, padding_mode="reflect"),
+        residual(convs(6)),
+        layers.ideal_up(2),
+        layers.affine_conv(8, 1),
+        layers.pixel_shuffle(2),
     )
+    skip = jc.parallel(lambda x: x, deeper, combine="concatenate")
+    return jc.serial(convs(4), skip, layers.affine_conv(1, 3, padding_mode="edge"))
 
 
 def worst(model, dtype):
@@ -51,8 +60,9 @@ def test_brightness_and_contrast_come_out_as_they_go_in(dtype, limit):
     assert worst(denoiser(), dtype) <= limit
 
 
-def test_a_relu_or_a_bias_breaks_the_law():
-    assert worst(denoiser(sort=False), np.float64) > 1e-2
+def test_a_relu_a_plain_residual_or_a_bias_breaks_the_law():
+    assert worst(denoiser(between=jax.nn.relu), np.float64) > 1e-2
+    assert worst(denoiser(residual=jc.residual), np.float64) > 1e-2
     ordinary = layers.conv(3, 3, padding_mode="circular")
     assert worst(ordinary, np.float64) > 1e-1
 
@@ -78,7 +88,27 @@ def test_pairs_are_sorted_and_a_negative_gain_is_not_covered():
     assert np.abs(flipped + y).max() > 0.1
 
 
+def test_the_residual_is_a_mean_of_body_and_shortcut_with_a_learned_weight():
+    x = images(2, 5, 4)
+    with jax.enable_x64(True):
+        layer = layers.affine_residual(layers.conv(4, 1), jnp.tanh, weight=0.3)
+        params, state = layer.init(jax.random.key(0), x)
+        body = layers.conv(4, 1).apply(params["body"], {}, jnp.asarray(x))[0]
+        y, _ = layer.apply(params | {"weight": jnp.asarray(1.5)}, state, jnp.asarray(x))
+        assert_close(y, 1.5 * body - 0.5 * jnp.tanh(jnp.asarray(x)))
+        assert params["weight"] == 0.3
+
+
 def test_errors():
+    x = jnp.zeros((1, 4, 3))
+    wider = layers.affine_residual(layers.affine_conv(5, 1))
+    with raises(
+        ValueError,
+        "affine_residual: 'body' returns float32 (1, 4, 5) and 'shortcut' float32 (1, 4, 3); "
+        "expected equal shapes and dtypes. Got shortcut of shape (1, 4, 3). Give both branches "
+        "the same stride, padding and features.",
+    ):
+        wider.apply(*wider.init(jax.random.key(0), x), x)
     with raises(
         ValueError,
         "affine_conv: padding with zeros darkens the border, so that a·x + b does not give "

@@ -1,6 +1,7 @@
 """Layers: pairs of pure functions (init, apply), one family a file."""
 
 from jaxconv.layers.affine_conv import affine_conv as affine_conv
+from jaxconv.layers.affine_conv import affine_residual as affine_residual
 from jaxconv.layers.affine_conv import sort_pool as sort_pool
 from jaxconv.layers.alias_free import alias_free_norm as alias_free_norm
 from jaxconv.layers.alias_free import filtered_polynomial as filtered_polynomial

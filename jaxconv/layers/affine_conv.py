@@ -5,9 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxconv import _parse
-from jaxconv._types import IntOrInts, Layer, Padding, PaddingMode
-from jaxconv.layers._init import Initializer
+from jaxconv import _children, _parse
+from jaxconv._types import IntOrInts, Layer, LayerLike, Padding, PaddingMode
+from jaxconv.layers._init import Initializer, parameter_dtype
 from jaxconv.layers._make import stateless
 from jaxconv.layers.conv import conv
 
@@ -29,9 +29,9 @@ def affine_conv(
         w = kernel - mean(kernel[:, :, o]) + 1 / (taps · C)
 
     Σ_{a, c} w[a, c, o] = 1, so a·x + b gives a·y + b for all numbers a and b: there is no bias,
-    and padding continues the image. Follow it with `sort_pool` where others put an activation,
-    and mix branches by weights that sum to one: `parallel(body, lambda x: x, combine=lambda u,
-    v: (u + v) / 2)` for a residual. Batch norm, biases and relu break the law.
+    and padding continues the image. Follow it with `sort_pool` where others put an activation, and
+    add branches with `affine_residual`; pools, blurs, ideal resampling, `pixel_shuffle` and joined
+    channels keep the law. Batch norm, biases, relu and plain residuals break it.
 
     Shapes: x (N, *spatial, C) -> y (N, *spatial', features), spatial' = ceil(spatial / stride)
     for "same".
@@ -139,3 +139,68 @@ def sort_pool(*, name: str = "sort_pool") -> Layer:
         )
 
     return stateless(name, sort)
+
+
+def affine_residual(
+    body: LayerLike,
+    shortcut: LayerLike = lambda x: x,
+    *,
+    weight: float = 0.5,
+    name: str = "affine_residual",
+) -> Layer:
+    """Mixes what a layer computes with its input, by weights that sum to one.
+
+        y = w · body(x) + (1 - w) · shortcut(x)
+
+    with a learned number w, which no bound holds. Where body and shortcut give a·u + b and a·v + b
+    for a·x + b, so does y; a plain residual gives twice the b.
+
+    Shapes: body and shortcut return the same. Params: weight (), {"body", "shortcut"}. State:
+    {"body", "shortcut"}, those of the two that have any.
+    Equivariance: that of body and shortcut.
+
+    Args:
+        body: layer or function.
+        shortcut: layer or function; the identity unless given.
+        weight: where w starts.
+        name: what the layer is called inside a composition.
+
+    Returns:
+        A `Layer`.
+
+    Raises:
+        ValueError: when the two outputs differ in shape; nothing is broadcast.
+
+    Example:
+        >>> layer, x = affine_residual(lambda x: 2 * x, weight=0.25), jnp.ones((1, 4, 3))
+        >>> float(layer.apply(*layer.init(jax.random.key(0), x), x)[0].max())
+        1.25
+
+    References:
+        Herbreteau, Moebel and Kervrann 2023, arXiv:2306.05037, section 4.2 (affine residuals).
+    """
+    children = {"body": _as_layer(body), "shortcut": _as_layer(shortcut)}
+
+    def init(key, x):
+        params, state = {"weight": jnp.asarray(weight, parameter_dtype(x))}, {}
+        for child, layer in children.items():
+            with _children.located(name, child, x):
+                entries = layer.init(_children.fold(key, child), x)
+            _children.put(params, child, entries[0])
+            _children.put(state, child, entries[1])
+        return params, state
+
+    def apply(params, state, x, *, train=False, key=None):
+        outputs, new, trees = {}, {}, (params, state)
+        for child, layer in children.items():
+            y, entry = _children.run(name, child, layer, trees, x, train=train, key=key)
+            part = params["weight"].astype(y.dtype) * y
+            outputs[child] = part if child == "body" else y - part
+            _children.put(new, child, entry)
+        return _children.combine_outputs(name, "sum", outputs), new
+
+    return Layer(init, apply, name)
+
+
+def _as_layer(body: LayerLike) -> Layer:
+    return body if isinstance(body, Layer) else stateless(_children.function_name(body), body)
