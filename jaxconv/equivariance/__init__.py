@@ -29,8 +29,6 @@ from jaxconv.equivariance.audit_plots import plot_errors as plot_errors
 from jaxconv.equivariance.audit_plots import plot_failure as plot_failure
 from jaxconv.equivariance.audit_plots import plot_maps as plot_maps
 from jaxconv.equivariance.audit_plots import plot_prediction_grid as plot_prediction_grid
-from jaxconv.equivariance.canonicalize import Position as Position
-from jaxconv.equivariance.canonicalize import canonical_position as canonical_position
 from jaxconv.equivariance.canonicalize import make_shift_equivariant as make_shift_equivariant
 from jaxconv.equivariance.canonicalize import make_shift_invariant as make_shift_invariant
 from jaxconv.equivariance.dense_score import dense_consistency as dense_consistency
@@ -44,6 +42,10 @@ from jaxconv.equivariance.measure import LeafError as LeafError
 from jaxconv.equivariance.measure import ShiftError as ShiftError
 from jaxconv.equivariance.measure import shift_error as shift_error
 from jaxconv.equivariance.page import audit_page as audit_page
+from jaxconv.equivariance.positions import Position as Position
+from jaxconv.equivariance.positions import Translation as Translation
+from jaxconv.equivariance.positions import canonical_position as canonical_position
+from jaxconv.equivariance.positions import canonical_translation as canonical_translation
 from jaxconv.equivariance.protocols import PROTOCOLS as PROTOCOLS
 from jaxconv.equivariance.protocols import Protocol as Protocol
 from jaxconv.equivariance.protocols import protocol as protocol
