@@ -54,7 +54,7 @@ def costs(f, x=X, axis=0, **options):
         (lambda x: x[:, ::2][:, ::2], [("stride", "stride", 1, 2), ("stride", "stride", 2, 4)]),
         (lambda x: conv(wrap(x), 2, "VALID"), [("stride", "stride", 1, 2)]),
         (lambda x: interleave(x)[:, ::4], [("stride", "stride", 1, 4)]),
-        (lambda x: x[:, ::2] + interleave(x)[:, ::2], [("stride", "stride", 1, 2)]),
+        (lambda x: x[:, ::2] + interleave(x)[:, ::2], [("stride", "stride", 1, 2)] * 2),
         (lambda x: (x[:, ::2].mean(1), x)[1], []),
         (lambda x: x + POSITION, [("stride", "position-dependent constant", 1, 16)]),
         (conv, [("border", "zero padding", 1, 16)]),

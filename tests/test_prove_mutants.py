@@ -25,7 +25,16 @@ from prove_programs import (
     wrap,
 )
 
-from jaxconv.equivariance.prove import _arrays, _interpret, _labels, _operands, _phases, _table
+from jaxconv.equivariance.prove import (
+    _arrays,
+    _interpret,
+    _labels,
+    _multisets,
+    _operands,
+    _phases,
+    _table,
+    _terms,
+)
 from jaxconv.equivariance.prove._arrays import Known, Labels
 from jaxconv.equivariance.prove._labels import is_zero
 from jaxconv.equivariance.prove._oracle import broken_labels
@@ -174,7 +183,7 @@ def set_names(was):
     """Multisets forget how often a member occurs."""
 
     def names(code, anchor, zero):
-        hashes = np.sort(_labels.mix(_labels._relative(code, anchor)), -1)
+        hashes = np.sort(_multisets.mix(_multisets.relative(code, anchor)), -1)
         again = np.zeros(hashes.shape, bool)
         again[..., 1:] = hashes[..., 1:] == hashes[..., :-1]
         return np.where(again, 0, hashes).sum(-1, dtype=np.uint64)
@@ -216,7 +225,7 @@ def hidden(kind):
 
 
 def no_order(was):
-    return lambda code, salt, fixed=(): _labels.multiset(code, salt, search=False)
+    return lambda code, salt, fixed=(): _multisets.multiset(code, salt, search=False)
 
 
 def one_entry(was):
@@ -359,7 +368,12 @@ def read_before(was):
 
 
 MUTANTS = {
-    "coordinates are dropped": Mutant(_labels, "_relative", no_coordinates, shown("conv")),
+    "coordinates are dropped": Mutant(
+        _multisets,
+        "relative",
+        no_coordinates,
+        (lambda x: (x + jnp.roll(x, 1, 1), x + jnp.roll(x, 2, 1)),),
+    ),
     "the greatest common divisor of periods": Mutant(
         _labels,
         "common_period",
@@ -373,13 +387,13 @@ MUTANTS = {
         (lambda x: jnp.tanh(x[:, :, ::2].mean(2)) * jnp.tanh(x[:, :, ::3].mean(2)),),
     ),
     "every multiset is invariant": Mutant(
-        _labels,
+        _multisets,
         "_stabilized",
-        lambda was: lambda code, periods, zero: np.ones_like(periods),
+        lambda was: lambda code, periods, *rest: np.ones_like(periods),
         (lambda x: x[:, ::2].sum((1, 2)),),
     ),
     "multisets are sets": Mutant(
-        _labels,
+        _multisets,
         "_multiset_names",
         set_names,
         (lambda x: (x + x + jnp.tanh(x), x + jnp.tanh(x)),),
@@ -398,7 +412,7 @@ MUTANTS = {
         _operands, "merge_ulps", ramps_merged, (lambda x: jnp.tanh(x) * RAMP,)
     ),
     "a number with a zero is zero": Mutant(
-        _operands, "zero_entries", any_zero, (lambda x: x + PARTS[None],)
+        _terms, "zero_entries", any_zero, (lambda x: x + PARTS[None],)
     ),
     "bundles transpose in place": Mutant(
         Labels, "through", hidden("transpose"), (lambda x: (x, x.transpose(3, 1, 2, 0)),)
@@ -444,10 +458,10 @@ MUTANTS = {
     ),
     "a choice picks the first": Mutant(RULES, "select_n", first_case, shown("select by constant")),
     "equal terms count once": Mutant(
-        _operands, "cancelled", lambda was: _operands.distinct, (lambda x: (x + x, x + 0),)
+        _terms, "cancelled", lambda was: _terms.distinct, (lambda x: (x + x, x + 0),)
     ),
     "terms cancel themselves": Mutant(
-        _operands, "negated", lambda was: lambda terms: terms, (lambda x: x + x,)
+        _terms, "negated", lambda was: lambda terms: terms, (lambda x: x + x,)
     ),
     "zeros drop out of maxima": Mutant(
         elementwise,

@@ -7,6 +7,7 @@ import pytest
 
 import jaxconv as jc
 from jaxconv.equivariance import audit, audit_page, plot_proof, prove, receptive_field
+from jaxconv.equivariance.prove import _fixes
 
 X = jax.ShapeDtypeStruct((1, 16, 12, 3), jnp.float32)
 
@@ -58,6 +59,36 @@ def test_an_adaptive_repair_is_what_adaptive_sampling_gives():
     plain = prove(lambda x: jnp.tanh(x)[:, ::2, ::2].mean((1, 2)), X)
     mended = prove(lambda x: sampled(jnp.tanh(x)).mean((1, 2)), X)
     assert plain.fixes[0].laws == (mended.outputs[0].laws,)
+
+
+@pytest.mark.parametrize("stem", ["circular", "zeros"])
+def test_repairs_that_all_of_x_passes_need_no_run_of_their_own(monkeypatch, stem):
+    short = net(stem=stem).fixes
+    assert any(fix.repair == "adaptive" for fix in short)
+    monkeypatch.setattr(_fixes, "_all_through", lambda program, repair: False)
+    assert net(stem=stem).fixes == short
+
+
+def test_a_way_around_a_repair_is_seen():
+    def around(x):
+        sampled = jnp.sin(x[:, ::2, ::2])
+        return (sampled + jnp.cos(x)[:, ::2, ::2]).mean((1, 2))
+
+    proof = prove(around, X)
+    stride = next(row for row in proof.rows if row.shape == (1, 8, 6, 3))
+    through = lambda rows: _fixes._all_through(proof.program, _fixes._repair(rows))
+    assert not through([stride])
+    assert through(proof.rows)
+
+
+def test_no_single_border_is_tried_where_two_others_are_each_enough(monkeypatch):
+    runs = []
+    monkeypatch.setattr(_fixes, "_laws", lambda *a, was=_fixes._laws: runs.append(a) or was(*a))
+    model = jc.serial(*[jc.conv(2, 3) for _ in range(5)], jc.global_avg_pool())
+    weights = jax.eval_shape(model.init, jax.random.key(0), X)
+    fixes = prove(lambda w, x: model.apply(*w, x)[0], X, params=weights).fixes
+    assert [len(fix.operations) for fix in fixes] == [5]
+    assert len(runs) == 2
 
 
 def test_strides_of_two_branches_are_mended_together():
@@ -120,7 +151,7 @@ def test_a_call_of_the_library_is_one_row():
 def test_a_longer_proof_says_how_many_repairs_are_left_to_try(monkeypatch):
     from jaxconv.equivariance.prove import _proof
 
-    monkeypatch.setattr(_proof, "MOST_LABELS", 10)
+    monkeypatch.setattr(_proof, "MOST_WORK", 10)
     assert "What single repairs would buy: " in str(net())
     assert "more proofs; see .fixes." in str(net())
 

@@ -5,7 +5,7 @@ import numpy as np
 import prove_programs
 import pytest
 
-from jaxconv.equivariance.prove import _labels, _table
+from jaxconv.equivariance.prove import _multisets, _table
 from jaxconv.equivariance.prove._oracle import broken_labels
 from jaxconv.equivariance.prove._program import trace
 
@@ -29,5 +29,7 @@ def test_the_oracle_catches_a_wrong_rule(monkeypatch):
 
 
 def test_the_oracle_catches_a_wrong_stabilizer(monkeypatch):
-    monkeypatch.setattr(_labels, "_stabilized", lambda code, periods, zero: np.ones_like(periods))
+    monkeypatch.setattr(
+        _multisets, "_stabilized", lambda code, periods, *rest: np.ones_like(periods)
+    )
     assert broken(lambda x: x[:, ::2].sum((1, 2)))

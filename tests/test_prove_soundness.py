@@ -23,10 +23,10 @@ from jaxconv.equivariance.prove._labels import (
     assemble,
     combine,
     constant_code,
-    multiset,
     periods_of,
     shifts_of,
 )
+from jaxconv.equivariance.prove._multisets import multiset
 from jaxconv.equivariance.prove._operands import constant, merge_ulps
 from jaxconv.equivariance.prove._oracle import broken_labels
 from jaxconv.equivariance.prove._program import trace

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import Labels
+from jaxconv.equivariance.prove._arrays import Labels, Value
 from jaxconv.equivariance.prove._fork import Branches, law_of
 from jaxconv.equivariance.prove._hash import U, name_of
+from jaxconv.equivariance.prove._interpret import ahead
 from jaxconv.equivariance.prove._laws import UNPROVED, Law, coarsened
 from jaxconv.equivariance.prove._limits import Limit, whole
 from jaxconv.equivariance.prove._program import Program
@@ -73,36 +74,58 @@ def fixes(
     laws: Sequence[Sequence[Law]],
     circular: Sequence[tuple[Law, ...]],
     limits: Sequence[Limit],
+    values: Sequence[Sequence[Value]],
 ) -> tuple[Fix, ...]:
-    """All repairs of single operations that buy something, the most helpful first."""
+    """All repairs of single operations that buy something, the most helpful first.
+
+    `values` are the outputs of the runs that gave `laws` and `circular`.
+    """
     found = []
     broken = [row for row in rows if _charged(row, limits, "border")]
     everywhere = len(broken) > 1 and _better(circular, laws, program.sizes)
     if everywhere:
         found.append(_fix("circular", program, broken, circular, laws))
-    for row in broken:
-        repair = _repair([row], circular=True)
-        mended = _laws(program, Context(program.sizes, repair=repair))
+    for row in broken if _any_helps(program, broken, laws) else ():
+        mended = _laws(program, [row])
         if _better(mended, laws, program.sizes):
             found.append(_fix("circular", program, [row], mended, laws))
     exact = all(law.exact for row in laws for law in row)
     base = laws if exact else circular
     for steps, group in _strided(rows, limits).items():
-        mended = _adaptive(program, group, steps, periodic=not exact)
+        mended = _adaptive(program, group, steps, values[0 if exact else 1], periodic=not exact)
         if mended is not None and _better(mended, base, program.sizes):
             for repair in ("adaptive", "blurred"):
                 found.append(_fix(repair, program, group, mended, base, borders=not exact))
     return tuple(sorted(found, key=lambda fix: (-fix.shifts, fix.borders, _halos(fix.laws))))
 
 
-def cost(rows: Sequence[Row], limits: Sequence[Limit]) -> int:
-    """How many runs `fixes` takes."""
+def cost(
+    program: Program,
+    rows: Sequence[Row],
+    laws: Sequence[Sequence[Law]],
+    limits: Sequence[Limit],
+) -> int:
+    """How many runs `fixes` takes, unless more than one border has to be mended."""
     borders = sum(_charged(row, limits, "border") for row in rows)
+    borders = borders if math.isfinite(_halos(laws)) else min(borders, 2)
     phases = [
         math.prod(step.after // step.before for step in steps if step)
-        for steps in _strided(rows, limits)
+        for steps, group in _strided(rows, limits).items()
+        if not _all_through(program, _repair(group))
     ]
     return borders + sum(n for n in phases if n <= MOST_PHASES)
+
+
+def _any_helps(program: Program, broken: Sequence[Row], laws: Sequence[Sequence[Law]]) -> bool:
+    """Whether a single border may be worth mending.
+
+    To mend one is no better than to mend all but one other: where that does not help, neither
+    with one left nor with another, no single repair does.
+    """
+    if len(broken) < 3 or math.isfinite(_halos(laws)):
+        return True
+    rest = ([row for row in broken if row is not left] for left in broken[:2])
+    return any(_better(_laws(program, rows), laws, program.sizes) for rows in rest)
 
 
 def _charged(row: Row, limits: Sequence[Limit], level: str) -> bool:
@@ -126,7 +149,12 @@ def _strided(
 
 
 def _adaptive(
-    program: Program, group: Sequence[Row], steps: Sequence[Limit | None], *, periodic: bool
+    program: Program,
+    group: Sequence[Row],
+    steps: Sequence[Limit | None],
+    values: Sequence[Value],
+    *,
+    periodic: bool,
 ) -> list[tuple[Law, ...]] | None:
     """Laws if the operations of a group sampled a phase that moves with x, all the same one."""
     pairs = [(s.before, s.after) if s else (1, 1) for s in steps]
@@ -136,16 +164,21 @@ def _adaptive(
     grid = list(itertools.product(*[range(after // before) for before, after in pairs]))
     if not 1 < len(grid) <= MOST_PHASES:
         return None
-    ahead = [tuple(r * pair[0] for r, pair in zip(phase, pairs, strict=True)) for phase in grid]
+    phases = [tuple(r * pair[0] for r, pair in zip(phase, pairs, strict=True)) for phase in grid]
     children = []
-    for shifts in ahead:
-        repair = _repair(group, shifts=shifts)
-        run = program.run(Context(program.sizes, periodic=periodic, repair=repair))
-        children.append(Branches(outputs=run.outputs))
+    through = _all_through(program, _repair(group))
+    for shifts in phases:
+        if through:  # all that the outputs know of x is what it was after the shift
+            outputs = [ahead(value, shifts) for value in values]
+        else:
+            repair = _repair(group, shifts=shifts)
+            context = Context(program.sizes, periodic=periodic, repair=repair)
+            outputs = program.run(context).outputs
+        children.append(Branches(outputs=outputs))
     code = np.zeros((2 + 2 * len(pairs), len(grid)), U)
     code[:2] = name_of("phase")[:, None]
     for axis, (_, after) in enumerate(pairs):
-        code[2 + axis] = [-shifts[axis] % after for shifts in ahead]
+        code[2 + axis] = [-shifts[axis] % after for shifts in phases]
         code[2 + len(pairs) + axis] = after
     tree = Branches(None, Labels((len(grid),), ("E",), code), tuple(children))
     return [
@@ -163,7 +196,26 @@ def _repair(rows: Sequence[Row], *, circular: bool = False, shifts: tuple = ()) 
     return Repair(frozenset(map(id, equations)), inner, circular, shifts)
 
 
-def _laws(program: Program, context: Context) -> list[tuple[Law, ...]]:
+def _all_through(program: Program, repair: Repair) -> bool:
+    """Whether the outputs see x through the equations of a repair alone, and through each once."""
+    body = program.program
+    fresh = {id(value) for value in body.inputs[len(program.weights) :]}
+    past: set[int] = set()
+    for equation in body.equations:
+        read, made = ({id(v) for v in values} for values in (equation.inputs, equation.outputs))
+        if id(equation) in repair.equations:
+            if (read - repair.inner) & past:
+                return False
+            past |= made
+            continue
+        past |= made if read & past else set()
+        fresh |= made if read & fresh else set()
+    return not any(id(value) in fresh for value in body.outputs)
+
+
+def _laws(program: Program, rows: Sequence[Row]) -> list[tuple[Law, ...]]:
+    """Laws of the outputs with the borders of `rows` circular."""
+    context = Context(program.sizes, repair=_repair(rows, circular=True))
     return [program.laws(value) for value in program.run(context).outputs]
 
 

@@ -74,7 +74,7 @@ class Interpreter:
         if repair.shifts:
             pairs = zip(operands, equation.inputs, strict=True)
             operands = [
-                v if id(slot) in repair.inner else _ahead(v, repair.shifts) for v, slot in pairs
+                v if id(slot) in repair.inner else ahead(v, repair.shifts) for v, slot in pairs
             ]
         before = self.context.periodic
         self.context.periodic = before or repair.circular
@@ -156,7 +156,7 @@ class Interpreter:
         return [Known(value) for value in computed(equation, values)]
 
 
-def _ahead(value: Value, shifts: tuple[int, ...]) -> Value:
+def ahead(value: Value, shifts: tuple[int, ...]) -> Value:
     """The value for the input shifted by `shifts`."""
     if isinstance(value, Known):
         return value

@@ -46,7 +46,7 @@ class Limit:
     effect: str
     before: int
     after: int
-    order: int = field(default=0, compare=False)
+    order: int = 0
 
     def __str__(self) -> str:
         place = self.layer or spoken(self.primitive)

@@ -19,7 +19,8 @@ from jaxconv.equivariance.prove._arrays import (
 )
 from jaxconv.equivariance.prove._hash import U, name_of
 from jaxconv.equivariance.prove._labels import ZERO
-from jaxconv.equivariance.prove._operands import LONG_AXIS, as_terms, charges, uniform, zipped
+from jaxconv.equivariance.prove._operands import LONG_AXIS, charges, uniform, zipped
+from jaxconv.equivariance.prove._terms import as_terms
 
 
 def _replaced(items: Sequence, axis: int, item) -> tuple:

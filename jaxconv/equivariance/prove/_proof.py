@@ -2,13 +2,14 @@
 
 import functools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 
 from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance._receptive_field import ReceptiveField
 from jaxconv.equivariance.prove import _text
+from jaxconv.equivariance.prove._arrays import Value
 from jaxconv.equivariance.prove._fixes import Fix, cost, fixes
 from jaxconv.equivariance.prove._laws import Law
 from jaxconv.equivariance.prove._limits import Limit
@@ -16,8 +17,10 @@ from jaxconv.equivariance.prove._program import Program
 from jaxconv.equivariance.prove._rows import Row
 from jaxconv.equivariance.prove._verify import Check, verify
 
-MOST_LABELS = 3_000_000
+MOST_WORK = 2_000_000
 """Labels that the repairs of a printed proof may cost: about a second."""
+EQUATION = 600
+"""Labels that take as long as what an equation takes besides: measured on a ResNet-50."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,8 @@ class Proof:
         unmodelled: operations that no rule describes.
         rows: the table of operations, in program order.
         periodic: whether borders were taken to be circular.
-        labels: that the analysis made, which is what one more proof costs.
+        labels: that the analysis made: with the equations, what one more proof costs.
+        values: labels of the outputs, with the borders as they are and circular.
     """
 
     program: Program
@@ -86,6 +90,7 @@ class Proof:
     rows: tuple[Row, ...]
     periodic: bool
     labels: int = 0
+    values: tuple[tuple[Value, ...], ...] = field(default=(), repr=False)
 
     @property
     def theorem(self) -> str:
@@ -124,7 +129,7 @@ class Proof:
         Each is a proof of its own, so that a long program takes a while.
         """
         laws = [output.laws for output in self.outputs]
-        return fixes(self.program, self.rows, laws, self.periodic_laws, self._limits)
+        return fixes(self.program, self.rows, laws, self.periodic_laws, self._limits, self.values)
 
     @property
     def _limits(self) -> tuple[Limit, ...]:
@@ -181,8 +186,10 @@ class Proof:
     def _repairs(self) -> list[str]:
         if not self._limits:
             return []
-        runs = cost(self.rows, self._limits)
-        if runs * self.labels > MOST_LABELS:
+        laws = [output.laws for output in self.outputs]
+        runs = cost(self.program, self.rows, laws, self._limits)
+        work = self.labels + EQUATION * len(self.program.program.equations)
+        if runs * work > MOST_WORK:
             return ["", f"What single repairs would buy: {runs} more proofs; see .fixes."]
         axes, sizes = self.program.axes, self.program.sizes
         text = _text.fixes(self.fixes, axes, sizes) or "  none of them helps by itself"

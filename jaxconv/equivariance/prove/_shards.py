@@ -19,7 +19,8 @@ from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove._arrays import Known, Unmodelled, Value, plain
 from jaxconv.equivariance.prove._interpret import CONTROL, Interpreter
 from jaxconv.equivariance.prove._moves import take
-from jaxconv.equivariance.prove._operands import as_terms, common_states, lift, summed
+from jaxconv.equivariance.prove._operands import common_states, lift
+from jaxconv.equivariance.prove._terms import as_terms, summed
 
 MOST_DEVICES = 64
 

@@ -1,5 +1,6 @@
 """Proofs in words: one sentence, the laws, what limits them, and a table of operations."""
 
+import collections
 import math
 from collections.abc import Sequence
 
@@ -179,7 +180,8 @@ def fixes(found: Sequence[Fix], axes: Sequence[int], sizes: Sequence[int]) -> st
 
 def _fix(group: Sequence[Fix], axes: Sequence[int], sizes: Sequence[int]) -> str:
     first = group[0]
-    names = first.operations
+    counts = collections.Counter(first.operations)
+    names = [f"{name} ({n} times)" if n > 1 else name for name, n in counts.items()]
     where = ", ".join(names) if len(names) < 4 else f"{names[0]} and {len(names) - 1} more"
     if first.repair == "circular":
         what = f"circular borders of {where}"

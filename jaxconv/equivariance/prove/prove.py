@@ -1,9 +1,11 @@
 """Proofs: shift laws of any function, derived from its jaxpr."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from jaxconv.equivariance.prove._analysis import output_laws
+from jaxconv.equivariance.prove._arrays import Labels, Value
 from jaxconv.equivariance.prove._choices import choice_limits
 from jaxconv.equivariance.prove._laws import Law
 from jaxconv.equivariance.prove._limits import LEVELS, Limit, Recorder
@@ -85,7 +87,13 @@ def prove(
         rows(recorder.seen, wrapped.seen, walks),
         periodic,
         recorder.labels,
+        tuple(tuple(map(_alone, each.outputs)) for each in (run, circular)),
     )
+
+
+def _alone(value: Value) -> Value:
+    """The value without its history."""
+    return replace(value, trail=None, terms=None) if isinstance(value, Labels) else value
 
 
 def _limits(recorder: Recorder, value: Any, laws: tuple[Law, ...], level: str) -> tuple[Limit, ...]:

@@ -16,10 +16,12 @@ from jaxconv.equivariance.prove._arrays import (
     plain,
 )
 from jaxconv.equivariance.prove._hash import name_of
-from jaxconv.equivariance.prove._labels import combine, multiset
-from jaxconv.equivariance.prove._operands import charges, joint, lift, without, zero_entries
+from jaxconv.equivariance.prove._labels import combine
+from jaxconv.equivariance.prove._multisets import multiset
+from jaxconv.equivariance.prove._operands import charges, lift, zero_entries
 from jaxconv.equivariance.prove._phases import added_charges, has_phase
 from jaxconv.equivariance.prove._table import Call, Context, rule
+from jaxconv.equivariance.prove._terms import joint, without
 
 
 @rule("dot_general", charged=True)

@@ -9,18 +9,10 @@ import numpy as np
 from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, condensed, renamed
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import is_zero
-from jaxconv.equivariance.prove._operands import (
-    as_terms,
-    charges,
-    common_states,
-    lift,
-    negated,
-    summed,
-    uniform,
-    zipped,
-)
+from jaxconv.equivariance.prove._operands import charges, common_states, lift, uniform, zipped
 from jaxconv.equivariance.prove._phases import equal_phases, has_phase, product, without
 from jaxconv.equivariance.prove._table import Call, Context, rule
+from jaxconv.equivariance.prove._terms import as_terms, negated, summed
 
 _WORDS = """
 acos acosh and asin asinh atan atan2 atanh bessel_i0e bessel_i1e cbrt ceil clamp clz complex

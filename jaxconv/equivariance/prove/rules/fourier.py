@@ -16,13 +16,7 @@ import numpy as np
 
 from jaxconv.equivariance.prove._arrays import ANY, Labels, expanded, plain, uncharged
 from jaxconv.equivariance.prove._hash import U, divisors, mix, name_of, salted
-from jaxconv.equivariance.prove._labels import (
-    absolute,
-    combine,
-    moved,
-    periods_of,
-    shifts_of,
-)
+from jaxconv.equivariance.prove._labels import absolute, combine, moved, periods_of, shifts_of
 from jaxconv.equivariance.prove._operands import charges
 from jaxconv.equivariance.prove._table import Call, Context, rule
 

@@ -21,13 +21,7 @@ from jaxconv.equivariance.prove._arrays import (
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import constant_code
 from jaxconv.equivariance.prove._moves import reshaped, take
-from jaxconv.equivariance.prove._operands import (
-    charges,
-    common_states,
-    lift,
-    uniform,
-    zipped,
-)
+from jaxconv.equivariance.prove._operands import charges, common_states, lift, uniform, zipped
 from jaxconv.equivariance.prove._phases import has_phase
 from jaxconv.equivariance.prove._places import gathered_places
 from jaxconv.equivariance.prove._table import Call, Context, rule

@@ -15,10 +15,12 @@ from jaxconv.equivariance.prove._arrays import (
     renamed,
 )
 from jaxconv.equivariance.prove._hash import name_of
-from jaxconv.equivariance.prove._labels import combine, multiset
+from jaxconv.equivariance.prove._labels import combine
 from jaxconv.equivariance.prove._moves import reshaped
-from jaxconv.equivariance.prove._operands import as_terms, common_states, lift, summed, zipped
+from jaxconv.equivariance.prove._multisets import multiset
+from jaxconv.equivariance.prove._operands import common_states, lift, zipped
 from jaxconv.equivariance.prove._table import Call, Context, rule
+from jaxconv.equivariance.prove._terms import as_terms, summed
 
 MOST_CANDIDATES = 16
 """An argmax over more is not forked on."""

@@ -16,16 +16,13 @@ from jaxconv.equivariance.prove._arrays import (
     within_limit,
 )
 from jaxconv.equivariance.prove._hash import name_of
-from jaxconv.equivariance.prove._labels import ZERO, constant_code, multiset
-from jaxconv.equivariance.prove._operands import (
-    as_terms,
-    charges,
-    lift,
-    summed,
-)
+from jaxconv.equivariance.prove._labels import ZERO, constant_code
+from jaxconv.equivariance.prove._multisets import multiset
+from jaxconv.equivariance.prove._operands import charges, lift
 from jaxconv.equivariance.prove._phases import has_phase
 from jaxconv.equivariance.prove._places import scattered_places
 from jaxconv.equivariance.prove._table import Call, Context, rule
+from jaxconv.equivariance.prove._terms import as_terms, summed
 from jaxconv.equivariance.prove.rules.index import DEPENDS
 
 

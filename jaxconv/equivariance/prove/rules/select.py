@@ -5,9 +5,10 @@ import numpy as np
 from jaxconv.equivariance.prove._arrays import Labels, Unmodelled, Value
 from jaxconv.equivariance.prove._hash import frozen, name_of, salted
 from jaxconv.equivariance.prove._labels import ZERO, combine, constant_code, is_zero
-from jaxconv.equivariance.prove._operands import lift, summed
+from jaxconv.equivariance.prove._operands import lift
 from jaxconv.equivariance.prove._table import Call, Context, rule
-from jaxconv.equivariance.prove.rules.window import Window, gathered
+from jaxconv.equivariance.prove._terms import summed
+from jaxconv.equivariance.prove._windows import Window, gathered
 
 
 def _windows(call: Call, shape: tuple[int, ...], outputs: tuple[int, ...]) -> dict[int, Window]:

@@ -22,8 +22,9 @@ from jaxconv.equivariance.prove._moves import (
     take,
     transposed,
 )
-from jaxconv.equivariance.prove._operands import as_terms, lift, zipped
+from jaxconv.equivariance.prove._operands import lift, zipped
 from jaxconv.equivariance.prove._table import Call, Context, rule
+from jaxconv.equivariance.prove._terms import as_terms
 
 
 @rule("broadcast_in_dim", charged=True)

@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from jaxconv.equivariance.prove._arrays import (
-    LIMIT,
     Known,
     Labels,
     Unmodelled,
@@ -19,71 +17,15 @@ from jaxconv.equivariance.prove._hash import U, frozen, mix, name_of, spread
 from jaxconv.equivariance.prove._labels import (
     ZERO,
     combine,
-    constant_code,
     is_zero,
-    multiset,
     periods_of,
 )
 from jaxconv.equivariance.prove._moves import transposed
-from jaxconv.equivariance.prove._operands import (
-    MOST_TERMS,
-    as_terms,
-    joint,
-    lift,
-    summed,
-    zero_entries,
-)
+from jaxconv.equivariance.prove._multisets import multiset
+from jaxconv.equivariance.prove._operands import lift, zero_entries
 from jaxconv.equivariance.prove._table import Call, Context, rule
-
-
-@dataclass(frozen=True)
-class Window:
-    """Geometry of a window along one axis: out[o] sees in[(o·stride + t·dilation - low) / base]."""
-
-    size: int
-    taps: int
-    stride: int
-    dilation: int
-    base: int
-    low: int
-    high: int
-    outputs: int
-
-    @property
-    def trivial(self) -> bool:
-        """Whether every tap of every output lies on an input."""
-        return self.low <= 0 and self.high <= 0 and self.base == 1
-
-    def index(self, *, periodic: bool) -> np.ndarray:
-        """Input index of each (output, tap); `size` where there is none."""
-        outputs, taps = np.arange(self.outputs)[:, None], np.arange(self.taps)[None]
-        position = outputs * self.stride + taps * self.dilation - self.low
-        if periodic:
-            position = position % (self.size * self.base)
-        valid = (position >= 0) & (position % self.base == 0) & (position // self.base < self.size)
-        return np.where(valid, position // self.base, self.size)
-
-
-def gathered(
-    context: Context, code: np.ndarray, windows: dict[int, Window], fill: np.ndarray
-) -> np.ndarray:
-    """Labels of all taps of all windows along the axes of `windows`, taps last and flat."""
-    total = math.prod(code.shape[1:]) * math.prod(w.taps for w in windows.values())
-    outputs = math.prod(w.outputs / w.size for w in windows.values())
-    if total * outputs > 4 * LIMIT:
-        raise Unmodelled("more window taps than fit")
-    ndim = code.ndim
-    for axis, window in windows.items():
-        index = window.index(periodic=context.periodic)
-        if window.base == 1 and (index == window.size).any():
-            context.notes.add("zero padding")
-        edge = np.broadcast_to(
-            constant_code(spread(fill, 0), context.rank).reshape((-1,) + (1,) * (code.ndim - 1)),
-            (*code.shape[: axis + 1], 1, *code.shape[axis + 2 :]),
-        )
-        code = np.concatenate([code, edge], axis + 1).take(index, axis + 1)
-        code = np.moveaxis(code, axis + 2, -1)
-    return code.reshape(*code.shape[:ndim], math.prod(code.shape[ndim:]))
+from jaxconv.equivariance.prove._terms import as_terms, joint, kept, summed
+from jaxconv.equivariance.prove._windows import Taps, Window
 
 
 def _active(labels: Labels, windows: dict[int, Window], *, periodic: bool) -> Labels:
@@ -125,17 +67,23 @@ def convolution(context: Context, call: Call, x: Value, kernel: Value) -> Labels
     seen = _seen(x, windows, periodic=context.periodic)
     for axis in windows:
         weights = expanded(weights, axis) if axis in seen else bundled(weights, axis)
-    taps = gathered(context, x.code, seen, ZERO)
+    taps = Taps(context, x.code, seen, ZERO)
     layout = [params[key] for key in ("feature_group_count", "batch_group_count")]
     salt = name_of(
         "tap", frozen(layout), str(call.dtypes[0]), x.states, weights.states, x.shape[:2]
     )
-    terms = _products(taps, _kernel_taps(kernel, weights, numbers.rhs_spec, context.rank), salt)
+    slices = _kernel_taps(kernel, weights, numbers.rhs_spec, context.rank)
     states = ["B" if d == 1 else "E" if d in seen else s for d, s in enumerate(x.states)]
-    code = multiset(terms, joint(out_shape, states), search=terms[0].size < 100_000)
-    canonical = Labels(tuple(out_shape), tuple(states), code)
-    if terms.shape[-1] <= MOST_TERMS:
-        canonical.terms = terms
+    name, shape = joint(out_shape, states), (taps.rows, *taps.shape)
+    keep = kept(math.prod(taps.shape) * taps.count, taps.count)
+    codes, terms = [], []
+    for here in taps:
+        products = _products(here, slices, salt)
+        codes.append(multiset(products, name))
+        terms += [products] if keep else []
+    canonical = Labels(tuple(out_shape), tuple(states), np.concatenate(codes, 1).reshape(shape))
+    if keep:
+        canonical.terms = np.concatenate(terms, 1).reshape(*shape, taps.count)
     return transposed(canonical, list(np.argsort(numbers.out_spec)))
 
 
@@ -238,18 +186,18 @@ def reduce_window(context: Context, call: Call, x: Value, *initial: Value) -> La
     states = ["E" if d in seen else s for d, s in enumerate(x.states)]
     kind = {"max": "max", "min": "min", "sum": "sum"}.get(call.name.removeprefix("reduce_window_"))
     if kind is not None and not flat:
-        terms = gathered(context, as_terms(x, x, kind=kind), seen, ZERO)
-        terms = terms.reshape(*terms.shape[:-2], -1)
-        search = terms[0].size < 100_000
-        return summed([terms], call.shape, states, search=search, kind=kind)
-    taps = gathered(context, x.code, seen, fill)
+        terms = as_terms(x, x, kind=kind)
+        wide = Taps(context, terms, seen, ZERO).whole()
+        terms = wide.reshape(*wide.shape[:-2], -1)
+        return summed([terms], call.shape, states, search=True, kind=kind)
+    taps = Taps(context, x.code, seen, fill)
     operation, ordered = _window_operation(params, initial)
     salt = name_of("window", call.name, operation, x.states, x.shape if flat else None, flat)
     if ordered:
-        code = combine(taps, name_of(salt.tobytes(), "ordered", frozen(params["padding"])))
-    else:
-        code = multiset(taps, salt, search=taps[0].size < 100_000)
-    return Labels(call.shape, tuple(states), code)
+        salt = name_of(salt.tobytes(), "ordered", frozen(params["padding"]))
+    join = combine if ordered else multiset
+    code = np.concatenate([join(here, salt) for here in taps], 1)
+    return Labels(call.shape, tuple(states), code.reshape(taps.rows, *taps.shape))
 
 
 def _window_operation(params: dict, initial: tuple[Value, ...]) -> tuple[str, bool]:
