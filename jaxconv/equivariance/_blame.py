@@ -9,18 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv.equivariance import _errors, _fold, _laws, _pass
-from jaxconv.equivariance._fold import Row
 from jaxconv.equivariance._jaxpr import Equation, Program, Value
 from jaxconv.equivariance._laws import Law, Turn
 from jaxconv.equivariance._pass import Arrays, Tape
-from jaxconv.equivariance._sight.rules import POINTWISE
 
 
 def guilty(
     tape: Tape,
     found: _pass.Finite,
     moved: Sequence[Any],
-    shift: Sequence[float],
     limit: float,
 ) -> set[int]:
     """Rows that make a wrong value of right ones, and that wrong outputs descend from.
@@ -31,11 +28,11 @@ def guilty(
     so a value that is wrong by itself but harms nothing is never accused. When every value is
     right up to such a roll, and only the output is wrong, the first row that rolled is guilty.
     """
-    wrong = {value for value, gap in found.gaps.items() if not _right(gap, limit)}
+    wrong = {value for value, gap in found.gaps.items() if not gap.obeys(limit)}
     ends = [value for value in tape.program.outputs if value in wrong]
     if not ends:
         return set()
-    rolled = _rolled(tape, found.first, moved, shift, wrong, limit)
+    rolled = _rolled(tape, found.first, moved, wrong, limit)
     blamed = _search(tape, wrong - rolled, [v for v in ends if v not in rolled])
     if any(value in rolled for value in ends):
         blamed |= _search(tape, wrong, [v for v in ends if v in rolled])
@@ -46,92 +43,25 @@ def within(
     tape: Tape,
     found: _pass.Finite,
     moved: Sequence[Any],
-    shift: Sequence[float],
     limit: float,
     blamed: set[int],
 ) -> dict[int, Equation]:
     """The operation inside each guilty row that is at fault, by running the row's one by one."""
     heads: dict[int, Equation] = {}
     many = [k for k in blamed if len(tape.rows[k].equations) > 1]
-    second = _pass.patched(tape, found.first, moved, shift, None) if many else {}
+    second = _pass.patched(tape, moved) if many else {}
     for k in many:
         row = tape.rows[k]
         equations = tuple(tape.program.equations[i] for i in row.equations)
         inside = Program(row.inputs, row.outputs, equations)
         rows = _fold.singles(inside, tape.laws)
-        part = Tape(inside, tape.laws, rows, tape.still, [False] * len(rows))
-        one = _pass.gather(tape, row.inputs, found.first)
-        seen = _pass.finite(part, one, _pass.gather(tape, row.inputs, second), shift)
-        wrong = {value for value, gap in seen.gaps.items() if not _right(gap, limit)}
+        part = _pass.lay(inside, tape.laws, rows, tape.shift, tape.still)
+        one = _pass.gather(tape, row.inputs, _pass.recall(tape, found.first, k))
+        seen = _pass.finite(part, one, _pass.gather(tape, row.inputs, second))
+        wrong = {value for value, gap in seen.gaps.items() if not gap.obeys(limit)}
         at = _search(part, wrong, [value for value in row.outputs if value in wrong])
         heads.update((k, equations[part.rows[i].equations[0]]) for i in sorted(at)[:1])
     return heads
-
-
-def others(
-    tape: Tape, found: _pass.Finite, shift: Sequence[float], limit: float, blamed: set[int]
-) -> set[int]:
-    """Rows after the guilty ones that would break the law by themselves.
-
-    What they read is wrong already, so the search does not reach them. One of each kind is run on
-    ideally moved inputs: does it commute with whole-pixel moves of what it reads?
-    """
-    asked = [
-        k
-        for k, row in enumerate(tape.rows)
-        if k not in blamed
-        and any(v in found.gaps and not _right(found.gaps[v], limit) for v in row.outputs)
-        and _pass.closed(row, tape.laws)
-        and not _pointwise(tape, row)
-    ]
-    errors: dict[Any, float] = {}
-    for row in (tape.rows[k] for k in asked if blamed):
-        if _kind(tape, row) not in errors:
-            errors[_kind(tape, row)] = _pass.alone(tape, found.first, row, shift)
-    return {k for k in asked if blamed and not errors[_kind(tape, tape.rows[k])] <= limit}
-
-
-def _kind(tape: Tape, row: Row) -> Any:
-    """The same for rows that do the same to values that move alike; one stands for all."""
-    moves = [tape.laws[v].at() for v in (*row.inputs, *row.outputs) if v in tape.laws]
-    return row.recipe, str(moves)
-
-
-_RELABELS = ("reshape", "transpose", "squeeze", "broadcast_in_dim", "expand_dims")
-
-
-def _pointwise(tape: Tape, row: Row) -> bool:
-    """Whether a row acts on every entry alike, which commutes with all moves of whole pixels."""
-    for equation in (tape.program.equations[i] for i in row.equations):
-        output = equation.outputs[0]
-        if equation.primitive in _RELABELS:
-            if _circles(tape.laws, equation.inputs[0]) != _circles(tape.laws, output):
-                return False
-        elif equation.primitive not in POINTWISE or not all(
-            _alike(value, output, tape.laws) for value in equation.inputs
-        ):
-            return False
-    return True
-
-
-def _circles(laws: dict[Value, Law], value: Value) -> list[Any] | None:
-    """What moves in a value, whatever axes that is kept on."""
-    return (
-        [m and (m.count, m.ratio, m.period) for m in laws[value].moves] if value in laws else None
-    )
-
-
-def _alike(value: Value, output: Value, laws: dict[Value, Law]) -> bool:
-    """Whether an operand moves as the output does, or is the same everywhere along its axes."""
-    if value in laws and laws[value].moving:
-        return laws[value].at() == laws[output].at()
-    if len(value.shape) != len(output.shape):
-        return not value.shape
-    return all(value.shape[axis] == 1 for axis in _laws.axes_of(laws[output]))
-
-
-def _right(gap: Any, limit: float) -> bool:
-    return not bool(gap.compared) or bool(gap.eps_inf <= limit)
 
 
 def _search(tape: Tape, wrong: set[Value], ends: list[Value]) -> set[int]:
@@ -169,12 +99,7 @@ def _opener(tape: Tape, makers: dict[Value, int], k: int) -> int:
 
 
 def _rolled(
-    tape: Tape,
-    first: Arrays,
-    moved: Sequence[Any],
-    shift: Sequence[float],
-    wrong: set[Value],
-    limit: float,
+    tape: Tape, first: Arrays, moved: Sequence[Any], wrong: set[Value], limit: float
 ) -> set[Value]:
     """The wrong values that are right up to a roll by whole pixels, chosen per sample.
 
@@ -182,12 +107,13 @@ def _rolled(
     """
     if not any(_adaptive(equation, tape.laws) for equation in tape.program.equations):
         return set()
-    asked = [v for v in wrong if tape.laws[v].moving]
-    second = _pass.patched(tape, first, moved, shift, None)
-    batch = moved[0].shape[0]
-    return {
-        v for v in asked if _best_roll(first[v], second[v], tape.laws[v], shift, batch) <= limit
-    }
+    second, batch, found = _pass.patched(tape, moved), moved[0].shape[0], set()
+    for piece in tape.pieces:
+        made = [v for v in piece.at(piece.stretch.compared) if v in wrong and tape.laws[v].moving]
+        values = _pass.recall(tape, first, piece.start) if made else {}
+        pairs = {v: (values[v], second[v], tape.laws[v]) for v in made}
+        found |= {v for v, pair in pairs.items() if _best_roll(*pair, tape.shift, batch) <= limit}
+    return found
 
 
 def _adaptive(equation: Equation, laws: dict[Value, Law]) -> bool:

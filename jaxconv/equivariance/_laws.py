@@ -6,6 +6,7 @@ value by t / stride entries along that axis, on a circle of n / stride entries; 
 such an axis should stay.
 """
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -118,12 +119,11 @@ def _move(value: Value, sight: Sight, pixels: int) -> Move | None:
     if sight.axis is None or sight.stride == 0:
         return None
     inner, count = sight.part or (1, value.shape[sight.axis])
-    clean = [
-        i
-        for i in range(count)
-        if sight.stride * i + sight.low >= 0 and sight.stride * i + sight.high <= pixels - 1
-    ]
-    border = (clean[0], count - 1 - clean[-1]) if clean else (count, 0)
+    # an entry i is clean where 0 <= stride * i + low and stride * i + high <= pixels - 1
+    ends = -sight.low / sight.stride, (pixels - 1 - sight.high) / sight.stride
+    ends = ends if sight.stride > 0 else ends[::-1]
+    first, last = max(math.ceil(ends[0]), 0), min(math.floor(ends[1]), count - 1)
+    border = (first, count - 1 - last) if first <= last else (count, 0)
     ratio = 1 / sight.stride
     return Move(sight.axis, inner, count, ratio, abs(pixels * ratio), border)
 
@@ -153,16 +153,22 @@ class Turn(NamedTuple):
 
 def turns(law: Law, shift: Sequence[float]) -> tuple[Turn, ...]:
     """How a shift of the input turns a value; layers of one shape and pitch turn alike."""
+    return tuple(turn for turn in circles(law, shift) if turn.amount)
+
+
+def circles(law: Law, shift: Sequence[float]) -> tuple[Turn, ...]:
+    """As `turns`, with those by nothing: one along every axis that moves."""
     return tuple(
         Turn(m.axis, m.inner, m.count, m.period, m.ratio * Fraction(t).limit_denominator(1024))
         for m, t in zip(law.moves, shift, strict=True)
-        if m is not None and t
+        if m is not None
     )
 
 
-def axes_of(law: Law) -> tuple[int, ...]:
+def axes_of(moves: Law | Sequence[Turn]) -> tuple[int, ...]:
     """Axes along which a value moves."""
-    return tuple(sorted({move.axis for move in law.moves if move}))
+    found = moves.moves if isinstance(moves, Law) else moves
+    return tuple(sorted({move.axis for move in found if move}))
 
 
 def _opened(y: jax.Array, turn: Turn) -> tuple[jax.Array, int]:
@@ -184,6 +190,8 @@ def moved(y: jax.Array, turned: Sequence[Turn]) -> tuple[jax.Array, jax.Array]:
     """What turning makes of a value, and a mask of where that is known."""
     known = jnp.ones([1] * y.ndim, bool)
     for turn in turned:
+        if not turn.amount:
+            continue
         opened, axis = _opened(y, turn)
         new, mask = _turned(opened, axis, turn)
         y = new.reshape(y.shape)
@@ -238,6 +246,8 @@ def derivative(y: jax.Array, turned: Sequence[Turn]) -> jax.Array:
     """Rate at which a value should change as it turns: Σ amount·∂y, spectral on its circle."""
     total = jnp.zeros_like(y)
     for turn in turned:
+        if not turn.amount:
+            continue
         opened, axis = _opened(y, turn)
         scale = jnp.asarray(float(turn.amount), y.dtype)
         total = total + scale * _slope(opened, axis, turn).reshape(y.shape)
@@ -252,23 +262,22 @@ def _slope(y: jax.Array, axis: int, turn: Turn) -> jax.Array:
     return jnp.asarray(jnp.gradient(y, axis=axis)).astype(y.dtype)  # a part of a circle: by lines
 
 
-def clean(law: Law, shift: Sequence[float], shape: Sequence[int]) -> list[np.ndarray]:
-    """Masks, one per axis that moves, that broadcast over a value of a shape.
+def borders(law: Law) -> list[tuple[int, int]]:
+    """Entries (low, high) whose window reaches beyond the input, for every axis that moves."""
+    return [move.border for move in law.moves if move is not None]
 
-    They hold where an entry's own window, and that of the entry it comes from, is in the input.
+
+def inside(turned: Sequence[Turn], border: Any, shape: Sequence[int]) -> jax.Array:
+    """Where an entry's own window, and that of the entry it comes from, is in the input.
+
+    A mask that broadcasts over a value of a shape; the border may be traced.
     """
-    found = []
-    for move, t in zip(law.moves, shift, strict=True):
-        if move is None:
-            continue
-        low, high = move.border
-        here = np.arange(move.count)
-        ok = np.ones(move.count, bool)
-        amount = float(move.ratio) * t
-        for index in (here, here - int(np.floor(amount)), here - int(np.ceil(amount))):
-            index = index % move.count
-            ok &= (index >= low) & (index < move.count - high)
-        outer = shape[move.axis] // (move.inner * move.count)
-        full = np.tile(np.repeat(ok, move.inner), outer)
-        found.append(full.reshape([-1 if a == move.axis else 1 for a in range(len(shape))]))
+    found = jnp.ones([1] * len(shape), bool)
+    for i, turn in enumerate(turned):
+        here = np.arange(turn.count)
+        ok = jnp.ones(turn.count, bool)
+        for index in (here, here - math.floor(turn.amount), here - math.ceil(turn.amount)):
+            source = index % turn.count
+            ok = ok & (source >= border[i][0]) & (source < turn.count - border[i][1])
+        found = found & along(ok, turn, shape)
     return found

@@ -1,12 +1,10 @@
-"""Runs a program on an input and on the shifted input, row by row, and compares value by value.
+"""Runs a program on an input and on the shifted input, in stretches, and compares value by value.
 
-Rows are compiled one by one and dispatched from Python: as one program, with a comparison behind
-every value, ResNet-50 takes XLA more than eight minutes to compile; its 54 kinds of rows, five
-seconds. An activation of the shifted run is dropped after its last reader.
+What is kept of both runs is what later stretches read, and of the unshifted one what is dear to
+compute again, for the second visit of the reverse pass. All else lives within one stretch.
 """
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,18 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv.equivariance import _errors, _laws
-from jaxconv.equivariance._affine import is_affine
+from jaxconv.equivariance import _laws
 from jaxconv.equivariance._fold import Row
-from jaxconv.equivariance._gaps import NONE, Gap, compare
+from jaxconv.equivariance._gaps import NONE, Gap, measured
 from jaxconv.equivariance._jaxpr import Equation, Program, Value
 from jaxconv.equivariance._laws import Law, Turn
 from jaxconv.equivariance._recipe import Recipe
+from jaxconv.equivariance._stretch import Piece, Stretch, cut
 
 Arrays = dict[Value, Any]
 
-AHEAD = 8
-"""Rows that may be dispatched before the first of them is done: bounds what they hold."""
+AHEAD = 2
+"""Stretches that may be dispatched before the first of them is done: bounds what they hold."""
 
 
 class Tape(NamedTuple):
@@ -36,23 +34,36 @@ class Tape(NamedTuple):
         laws: how its values move.
         rows: its rows.
         still: the values that do not depend on the input.
-        affine: per row, whether it commutes with every motion.
+        shift: of the input, or how fast it moves.
+        pieces: its stretches.
     """
 
     program: Program
     laws: dict[Value, Law]
     rows: list[Row]
     still: Arrays
-    affine: list[bool]
+    shift: tuple[float, ...]
+    pieces: list[Piece]
 
 
-def lay(program: Program, laws: dict[Value, Law], rows: list[Row]) -> Tape:
-    """Evaluates what does not depend on the input, once."""
-    still: Arrays = {}
-    for equation in program.equations:
+def lay(
+    program: Program,
+    laws: dict[Value, Law],
+    rows: list[Row],
+    shift: Sequence[float],
+    still: Arrays | None = None,
+) -> Tape:
+    """Evaluates what does not depend on the input, once, and cuts the rest into stretches.
+
+    With `still`, those values, the program is a part of another whose inputs are not ideal: what
+    is known of them says nothing of outputs.
+    """
+    arrays: Arrays = dict(still or {})
+    for equation in program.equations if still is None else ():
         if not any(value in laws for value in equation.outputs):
-            still.update(zip(equation.outputs, _evaluate(equation, still), strict=True))
-    return Tape(program, laws, rows, still, [is_affine(program, laws, row) for row in rows])
+            arrays.update(zip(equation.outputs, _evaluate(equation, arrays), strict=True))
+    pieces = cut(program, laws, rows, shift, ideal=still is None)
+    return Tape(program, laws, rows, arrays, tuple(shift), pieces)
 
 
 def _evaluate(equation: Equation, arrays: Arrays) -> list[Any]:
@@ -79,17 +90,44 @@ def run(recipe: Recipe, arrays: list[Any]) -> list[Any]:
     return recipe(arrays)
 
 
+def replay(stretch: Stretch, known: Sequence[Any]) -> dict[int, Any]:
+    """All slots of a stretch from those that are given or were kept; to be compiled."""
+    found = dict(zip((*stretch.given, *stretch.kept), known, strict=True))
+    for step in stretch.steps:
+        if not all(slot in found for slot in step.outputs):
+            made = step.recipe([found[slot] for slot in step.inputs])
+            for slot, y in zip(step.outputs, made, strict=True):
+                found.setdefault(slot, y)
+    return found
+
+
+def known(tape: Tape, piece: Piece, first: Arrays) -> list[Any]:
+    """What `replay` starts from."""
+    return gather(tape, piece.at((*piece.stretch.given, *piece.stretch.kept)), first)
+
+
 @functools.partial(jax.jit, static_argnums=0)
-def _run_both(recipe: Recipe, one: list[Any], two: list[Any]) -> tuple[list[Any], list[Any]]:
-    """One row, on both inputs."""
-    return recipe(one), recipe(two)
+def _replayed(stretch: Stretch, known: list[Any]) -> dict[int, Any]:
+    return replay(stretch, known)
+
+
+def piece_of(tape: Tape, k: int) -> Piece:
+    """The stretch of row k."""
+    return next(piece for piece in reversed(tape.pieces) if piece.start <= k)
+
+
+def recall(tape: Tape, first: Arrays, k: int) -> Arrays:
+    """All values of the stretch of row k."""
+    piece = piece_of(tape, k)
+    found = _replayed(piece.stretch, known(tape, piece, first))
+    return {piece.values[slot]: y for slot, y in found.items()}
 
 
 class Finite(NamedTuple):
     """Both runs.
 
     Attributes:
-        first: all values of the unshifted one.
+        first: of the unshifted one, what later stretches read or is dear to compute.
         gaps: of every value that leaves a row.
         maps: error maps of values that stand for rows.
         errors: of the outputs, f(T x) - T f(x), zero where the law does not say.
@@ -101,48 +139,84 @@ class Finite(NamedTuple):
     errors: dict[Value, Any]
 
 
-def finite(tape: Tape, leaves: Sequence[Any], moved: Sequence[Any], shift: Sequence[float]):
+def finite(tape: Tape, leaves: Sequence[Any], moved: Sequence[Any]) -> Finite:
     """Runs the program on both inputs and compares every value that leaves a row."""
     one: Arrays = dict(zip(tape.program.inputs, leaves, strict=True))
     two: Arrays = dict(zip(tape.program.inputs, moved, strict=True))
-    last, stands = _last_readers(tape), {row.output for row in tape.rows}
-    wanted = {
-        v for row, affine in zip(tape.rows, tape.affine, strict=True) if affine for v in row.inputs
-    }
-    ideal: Arrays = dict(zip(tape.program.inputs, moved, strict=True))
-    gaps: dict[Value, Any] = {v: NONE for v in tape.program.inputs if v in tape.laws}
-    maps, waiting = {}, []
-    for k, row in enumerate(tape.rows):
-        inputs = gather(tape, row.inputs, one), gather(tape, row.inputs, two)
-        made, other = _run_both(row.recipe, *inputs)
-        one.update(zip(row.outputs, made, strict=True))
-        two.update(zip(row.outputs, other, strict=True))
-        recipe = row.recipe if tape.affine[k] else None
-        sources = [ideal.get(v, y) for v, y in zip(row.inputs, inputs[0], strict=True)]
-        for value, y, z in zip(row.outputs, made, other, strict=True):
-            if value in tape.laws:
-                gaps[value], error_map, expected = compare(
-                    y, z, tape.laws[value], shift, recipe, sources if recipe else ()
-                )
-                if value in stands:
-                    maps[value] = error_map
-                if value in wanted:
-                    ideal[value] = expected
-                del expected
-        for value in last.get(k, ()):
+    ideal: Arrays = dict(two)
+    found, last = [], _last_readers(tape)
+    for n, piece in enumerate(tape.pieces):
+        stretch = piece.stretch
+        given = piece.at(stretch.given)
+        made, other, turned, compared = _advance(
+            stretch,
+            gather(tape, given, one),
+            gather(tape, given, two),
+            [ideal[value] for value in piece.at(stretch.ideal)],
+            _borders(tape, piece),
+        )
+        one.update(zip(piece.at(stretch.kept), made, strict=True))
+        two.update(zip(piece.at(stretch.passed), other, strict=True))
+        ideal.update(zip(piece.at(stretch.moved), turned, strict=True))
+        for value in last.get(n, ()):
             two.pop(value, None)
             ideal.pop(value, None)
-        del inputs, made, other, y, z, sources
-        waiting.append(gaps.get(row.output))
-        if len(waiting) > AHEAD:
-            jax.block_until_ready(waiting.pop(0))
+        del made, other, turned
+        found.append(compared)
+        jax.block_until_ready(found[max(n - AHEAD, 0)])
+    gaps: dict[Value, Any] = {v: NONE for v in tape.program.inputs if v in tape.laws}
+    maps: dict[Value, Any] = {}
+    for piece, (numbers, errors) in zip(tape.pieces, jax.device_get(found), strict=True):
+        values = piece.at(piece.stretch.compared)
+        gaps |= {v: Gap(*row) for v, row in zip(values, numbers.tolist(), strict=True)}
+        maps |= dict(zip(values, errors, strict=True))
     ends = [v for v in tape.program.outputs if v in tape.laws]
-    errors = {v: _error(one[v], two[v], _laws.turns(tape.laws[v], shift)) for v in ends}
-    return Finite(one, _fetched(gaps), _fetched(maps), errors)
+    errors = {v: _error(one[v], two[v], _laws.turns(tape.laws[v], tape.shift)) for v in ends}
+    return Finite(one, gaps, maps, errors)
 
 
-def _fetched(found: dict[Value, Any]) -> dict[Value, Any]:
-    return dict(zip(found, jax.device_get(list(found.values())), strict=True))
+def _borders(tape: Tape, piece: Piece) -> np.ndarray:
+    """The borders of the values that a stretch compares; an argument, for they grow with depth."""
+    laws = [tape.laws[value] for value in piece.at(piece.stretch.compared)]
+    found = np.zeros((len(laws), len(tape.shift), 2), np.int32)
+    for i, law in enumerate(laws):
+        for a, border in enumerate(_laws.borders(law)):
+            found[i, a] = border
+    return found
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _advance(
+    stretch: Stretch, one: list[Any], two: list[Any], ideal: list[Any], borders: Any
+) -> tuple[list[Any], list[Any], list[Any], tuple[Any, list[Any]]]:
+    """A stretch on both inputs: what is kept of each, and the gaps and error maps."""
+    ys, zs = dict(enumerate(one)), dict(enumerate(two))
+    moved = dict(zip(stretch.ideal, ideal, strict=True))
+    gaps, maps = [], []
+    for step in stretch.steps:
+        inputs = [ys[slot] for slot in step.inputs]
+        ys.update(zip(step.outputs, step.recipe(inputs), strict=True))
+        zs.update(zip(step.outputs, step.recipe([zs[s] for s in step.inputs]), strict=True))
+        for slot in step.outputs:
+            turned = stretch.turned[slot]
+            if turned is None:
+                continue
+            expected, known = _laws.moved(ys[slot], turned)
+            if step.light:  # what moves its inputs moves its output
+                sources = [moved.get(s, y) for s, y in zip(step.inputs, inputs, strict=True)]
+                expected = step.recipe(sources)[0]
+            moved[slot] = expected
+            gap, error_map = measured(
+                ys[slot], zs[slot], turned, borders[len(gaps)], (expected, known)
+            )
+            gaps.append(jnp.stack([jnp.asarray(number).astype(float) for number in gap]))
+            maps.append(error_map)
+    return (
+        [ys[slot] for slot in stretch.kept],
+        [zs[slot] for slot in stretch.passed],
+        [moved[slot] for slot in stretch.moved],
+        (jnp.stack(gaps), maps),
+    )
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -154,78 +228,30 @@ def _error(y: Any, z: Any, turned: tuple[Turn, ...]) -> Any:
 
 
 def _last_readers(tape: Tape) -> dict[int, list[Value]]:
-    """Values by the row that reads them last; results of the program are never dropped."""
+    """Values by the piece that reads them last; results of the program are never dropped."""
     last: dict[Value, int] = {}
-    for k, row in enumerate(tape.rows):
-        last.update(dict.fromkeys((*row.inputs, *row.outputs), k))
+    for n, piece in enumerate(tape.pieces):
+        last.update(dict.fromkeys(piece.values, n))
     found: dict[int, list[Value]] = {}
-    for value, k in last.items():
+    for value, n in last.items():
         if value not in tape.program.outputs:
-            found.setdefault(k, []).append(value)
+            found.setdefault(n, []).append(value)
     return found
 
 
-@functools.partial(jax.jit, static_argnums=(1,))
-def _moved(y: Any, turned: tuple[Turn, ...]) -> Any:
-    return _laws.moved(y, turned)[0]
-
-
-def alone(tape: Tape, first: Arrays, row: Row, shift: Sequence[float]) -> float:
-    """eps_inf of a row on ideally moved inputs: whether it commutes with whole-pixel moves.
-
-    What it reads moves by `shift` times its pitch. Asked may be rows whose inputs' circles close.
-    """
-    own = _own_shift(row, tape.laws, shift)
-    inputs = [
-        _moved(y, _laws.turns(tape.laws[v], own)) if v in tape.laws else y
-        for v, y in zip(row.inputs, gather(tape, row.inputs, first), strict=True)
-    ]
-    made = run(row.recipe, inputs)
-    found = [
-        _largest(first[v], z, _laws.turns(tape.laws[v], own))
-        for v, z in zip(row.outputs, made, strict=True)
-        if v in tape.laws
-    ]
-    return max(map(float, found))
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _largest(y: Any, z: Any, turned: tuple[Turn, ...]) -> Any:
-    """eps_inf of one value."""
-    expected, known = _laws.moved(y, turned)
-    gap = jnp.where(known, _errors.gap(expected, z), 0)
-    return _errors.most(gap) / _errors.scale_of(y, _errors.Frame((), ())).largest
-
-
-def _own_shift(row: Row, laws: dict[Value, Law], shift: Sequence[float]) -> list[int]:
-    """The input's shift that moves everything a row reads by whole pixels."""
-    own = []
-    for a, t in enumerate(shift):
-        moves = [laws[v].moves[a] for v in row.inputs if v in laws]
-        pitch = math.lcm(*((1 / move.ratio).numerator for move in moves if move is not None), 1)
-        own.append(int(t) * pitch)
-    return own
-
-
-def closed(row: Row, laws: dict[Value, Law]) -> bool:
-    """Whether everything a row reads is a whole circle, so that it can be moved ideally."""
-    moves = [move for v in row.inputs if v in laws for move in laws[v].moves if move]
-    return all(move.period.denominator == 1 and move.count >= move.period for move in moves)
-
-
 def patched(
-    tape: Tape, first: Arrays, moved: Sequence[Any], shift: Sequence[float], patch: Value | None
+    tape: Tape, moved: Sequence[Any], patch: Value | None = None, ideal: Any = None
 ) -> Arrays:
-    """The shifted run with one value made ideal where its law is known."""
+    """All of the shifted run; with one value made ideal where its law is known, the outputs."""
     two: Arrays = dict(zip(tape.program.inputs, moved, strict=True))
-    last = _last_readers(tape)
+    last = {value: k for k, row in enumerate(tape.rows) for value in row.inputs}
     for k, row in enumerate(tape.rows):
         two.update(zip(row.outputs, run(row.recipe, gather(tape, row.inputs, two)), strict=True))
         if patch in row.outputs:
-            turned = _laws.turns(tape.laws[patch], shift)
-            two[patch] = _ideal(first[patch], two[patch], turned)
-        for value in last.get(k, ()) if patch is not None else ():
-            two.pop(value, None)
+            two[patch] = _ideal(ideal, two[patch], _laws.turns(tape.laws[patch], tape.shift))
+        for value in row.inputs if patch is not None else ():
+            if last[value] == k and value not in tape.program.outputs:
+                two.pop(value, None)
     return two
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv.equivariance import (
+    _alone,
     _blame,
     _fold,
     _frame,
@@ -16,6 +17,7 @@ from jaxconv.equivariance import (
     _laws,
     _moves,
     _pass,
+    _reverse,
     _table,
 )
 from jaxconv.equivariance import lie as _lie
@@ -192,14 +194,14 @@ def audit(
         closed, out = jax.make_jaxpr(f, return_shape=True)(tree.unflatten(leaves))
         program = _jaxpr.flatten(closed)
         laws = _laws.laws_of(program, in_axes)
-        tape = _pass.lay(program, laws, _fold.calls(program, laws))
+        tape = _pass.lay(program, laws, _fold.calls(program, laws), amount)
         limit = _limit(leaves, in_axes) if tolerance is None else tolerance
-        found = _pass.finite(tape, leaves, moved, amount)
-        blamed = _blame.guilty(tape, found, moved, amount, limit)
-        heads = _blame.within(tape, found, moved, amount, limit, blamed)
-        also = _blame.others(tape, found, amount, limit, blamed)
-        signed, total, note = _signed(tape, found, amount) if lie else (None, float("nan"), "")
-        added = _added(tape, found, moved, amount, counterfactual)
+        found = _pass.finite(tape, leaves, moved)
+        blamed = _blame.guilty(tape, found, moved, limit)
+        heads = _blame.within(tape, found, moved, limit, blamed)
+        also = _alone.others(tape, found, limit, blamed)
+        signed, total, note = _signed(tape, found) if lie else (None, float("nan"), "")
+        added = _added(tape, found, moved, counterfactual)
     operations = tuple(
         _operation(tape, k, found, amount, signed, heads.get(k))._replace(
             guilty=k in blamed, also=k in also, added=added.get(k, float("nan"))
@@ -222,20 +224,18 @@ def _limit(leaves: Sequence[jax.Array], in_axes: Sequence[tuple[int, ...]]) -> f
     return 10 * TOLERANCE.get(str(dtype), 1e-5)
 
 
-def _signed(
-    tape: Tape, found: _pass.Finite, shift: tuple[int, ...]
-) -> tuple[np.ndarray | None, float, str]:
+def _signed(tape: Tape, found: _pass.Finite) -> tuple[np.ndarray | None, float, str]:
     """Signed Lie contributions by row along the outputs' finite error; or why there are none."""
     parts = {v: gap for v, gap in found.errors.items() if jnp.issubdtype(gap.dtype, jnp.inexact)}
     try:
-        ends, _ = _lie.direction(tape, found.first, parts, shift)
-        contributions = _lie.signed(tape, found.first, ends, shift)
+        ends, _ = _lie.direction(tape, found.first, parts)
+        contributions = _reverse.signed(tape, found.first, ends)
     except (TypeError, NotImplementedError, ValueError) as error:  # what JAX cannot differentiate
         return None, float("nan"), f"no Lie derivative: {str(error).splitlines()[0]}"
     return contributions, float(contributions.sum()), ""
 
 
-def _added(tape, found, moved, shift, counterfactual) -> dict[int, float]:
+def _added(tape, found, moved, counterfactual) -> dict[int, float]:
     if counterfactual is False:
         return {}
     asked = range(len(tape.rows)) if counterfactual is True else [int(i) for i in counterfactual]
@@ -243,9 +243,11 @@ def _added(tape, found, moved, shift, counterfactual) -> dict[int, float]:
     before = max(float(found.gaps[v].eps_2) for v in ends)
     added = {}
     for k in asked:
-        second = _pass.patched(tape, found.first, moved, shift, tape.rows[k].output)
+        output = tape.rows[k].output
+        ideal = _pass.recall(tape, found.first, k)[output]
+        second = _pass.patched(tape, moved, output, ideal)
         pairs = [(found.first[v], second[v], tape.laws[v]) for v in ends]
-        added[k] = before - max(float(_gaps.compare(*p, shift)[0].eps_2) for p in pairs)
+        added[k] = before - max(float(_gaps.compare(*p, tape.shift).eps_2) for p in pairs)
     return added
 
 

@@ -8,13 +8,9 @@ y_k = f_k(y_{k-1}) the local defects L_k = D y_k - J_k [D y_{k-1}] telescope exa
 
     L f(x) = Σ_k J_{>k} L_k
 
-so that the contributions of operations add up to the whole, with their signs. Along a direction w
-one reverse pass has them all: with c the cotangents of w, operation k from y_i to y_k contributes
-
-    <c_k, J_{>k}' L_k> = <c_k, D y_k> - Σ_i <c_k J_k, D y_i>
-
-where c_k J_k is what the pass sends from k to i anyway. A derivative is
-infinitesimal: it says what finite shifts do only for smooth functions, as relu and strides show.
+so that the contributions of operations add up to the whole, with their signs. Along a direction
+one reverse pass has them all (`_reverse`). A derivative is infinitesimal: it says what finite
+shifts do only for smooth functions, as relu and strides show.
 
 References:
     Gruver, Finzi, Goldblum and Wilson 2022, arXiv:2210.02984 (the Lie derivative and its layer by
@@ -30,9 +26,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv.equivariance import _errors, _fold, _frame, _jaxpr, _laws, _pass
+from jaxconv.equivariance import _errors, _fold, _frame, _jaxpr, _laws, _pass, _reverse
 from jaxconv.equivariance._jaxpr import Equation, Value
-from jaxconv.equivariance._laws import Turn
 from jaxconv.equivariance._pass import Arrays, Tape
 from jaxconv.equivariance._recipe import Recipe
 
@@ -67,104 +62,20 @@ def _active(tape: Tape, values: Sequence[Value]) -> tuple[int, ...]:
     return tuple(i for i, v in enumerate(values) if v in tape.laws and _is_smooth(v))
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _rate(y: Any, turned: tuple[Turn, ...]) -> Any:
-    return _laws.derivative(y, turned)
-
-
-def _rate_of(tape: Tape, value: Value, y: Any, velocity: Sequence[float]) -> Any:
-    """D of a value, or None where it stands still."""
-    turned = _laws.turns(tape.laws[value], velocity)
-    return _rate(y, turned) if turned else None
-
-
-def _only(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], arrays: list[Any]):
-    """A row as a function of its active inputs to some of its outputs."""
-
-    def function(*given):
-        filled = list(arrays)
-        for i, y in zip(active, given, strict=True):
-            filled[i] = y
-        made = recipe(filled)
-        return [made[i] for i in kept]
-
-    return function, [arrays[i] for i in active]
-
-
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _push(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], arrays, tangents):
     """Outputs of a row, and the tangents of those kept."""
-    function, given = _only(recipe, active, kept, arrays)
+    function, given = _reverse.only(recipe, active, kept, arrays)
     return recipe(arrays), jax.jvp(function, given, tangents)[1]
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _pull(recipe: Recipe, active: tuple[int, ...], kept: tuple[int, ...], turned, arrays, sent):
-    """What a row sends back to its active inputs, and the products of that with their rates.
-
-    Without turns, no products.
-    """
-    function, given = _only(recipe, active, kept, arrays)
-    back = jax.vjp(function, *given)[1](sent)
-    if not turned:
-        return back, []
-    rates = [_laws.derivative(y, t) for y, t in zip(given, turned, strict=True)]
-    return back, [_dot(a, b) for a, b in zip(back, rates, strict=True)]
-
-
-@jax.jit
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    """The sum of products, in float32 at least."""
-    wide = a.dtype if jnp.finfo(a.dtype).bits >= 32 else jnp.float32
-    product = jnp.real(a.astype(wide) * b.astype(wide))
-    return product.sum(axis=-1 if a.ndim else None).sum()
-
-
-def signed(
-    tape: Tape, first: Arrays, ends: dict[Value, Any], velocity: Sequence[float]
-) -> np.ndarray:
-    """What each row adds to Σ <end, L> over the outputs that have an end.
-
-    <c, D y> is measured where a row reads y. At the row that made y it is the sum of these, for
-    its c is the sum of what its readers send.
-    """
-    cotangents, products, found = dict(ends), {}, []
-    for value, end in ends.items():
-        rate = _rate_of(tape, value, first[value], velocity)
-        products[value] = [] if rate is None else [_dot(end, rate)]
-    for row, affine in zip(reversed(tape.rows), reversed(tape.affine), strict=True):
-        kept = tuple(i for i, v in enumerate(row.outputs) if v in cotangents)
-        active = _active(tape, row.inputs) if kept else ()
-        own = [row.outputs[i] for i in kept]
-        made, read = [products.pop(value) for value in own], []
-        if active:
-            values = [row.inputs[i] for i in active]
-            same = affine and len(active) == 1  # <c J, D x> = <c, D y>
-            turned = () if same else tuple(_laws.turns(tape.laws[v], velocity) for v in values)
-            sent = [cotangents.pop(value) for value in own]
-            arrays = _pass.gather(tape, row.inputs, first)
-            back, read = _pull(row.recipe, active, kept, turned, arrays, sent)
-            read = [sum(made, [])] if same else [[product] for product in read]
-            for value, cotangent, product in zip(values, back, read, strict=True):
-                before = cotangents.get(value)
-                cotangents[value] = cotangent if before is None else before + cotangent
-                products[value] = products.get(value, []) + product
-        found.append((made, read))
-        if len(found) > _pass.AHEAD:
-            jax.block_until_ready(found[-_pass.AHEAD])
-    found = jax.device_get(found[::-1])
-    return np.array(
-        [sum(map(float, sum(made, []))) - sum(map(float, sum(read, []))) for made, read in found]
-    )
-
-
-def _pushed(tape: Tape, leaves: Sequence[Any], velocity: Sequence[float]) -> tuple[Arrays, Arrays]:
+def _pushed(tape: Tape, leaves: Sequence[Any]) -> tuple[Arrays, Arrays]:
     """All values, and the tangents of those that carry one, as the input begins to move."""
     values: Arrays = dict(zip(tape.program.inputs, leaves, strict=True))
     tangents: Arrays = {}
     for value, leaf in values.items():
         if value in tape.laws and _is_smooth(value):
-            rate = _rate_of(tape, value, leaf, velocity)
+            rate = _reverse.rate_of(tape, value, leaf)
             tangents[value] = jnp.zeros_like(leaf) if rate is None else rate
     for row in tape.rows:
         active = tuple(i for i, v in enumerate(row.inputs) if v in tangents)
@@ -177,16 +88,14 @@ def _pushed(tape: Tape, leaves: Sequence[Any], velocity: Sequence[float]) -> tup
     return values, tangents
 
 
-def direction(
-    tape: Tape, first: Arrays, parts: dict[Value, Any], velocity: Sequence[float]
-) -> tuple[dict[Value, Any], float]:
+def direction(tape: Tape, first: Arrays, parts: dict[Value, Any]) -> tuple[dict[Value, Any], float]:
     """Ends along which contributions are in units of the outputs' scale, and the size of parts.
 
     The scale is ||D y|| of an output that moves and ||y - mean y|| of one that does not.
     """
     scaled, scales = {}, {}
     for value, part in parts.items():
-        rate = _rate_of(tape, value, first[value], velocity)
+        rate = _reverse.rate_of(tape, value, first[value])
         axes = _laws.axes_of(tape.laws[value])
         scale = _norm(rate) if rate is not None else _contrast(first[value], axes)
         scales[value] = float(scale) or 1.0
@@ -247,15 +156,15 @@ def lie_derivative(
     with jax.default_matmul_precision("highest"):
         program = _jaxpr.trace(f, tree.unflatten(leaves))
         laws = _laws.laws_of(program, in_axes)
-        tape = _pass.lay(program, laws, _fold.singles(program, laws))
-        values, tangents = _pushed(tape, leaves, velocity)
+        tape = _pass.lay(program, laws, _fold.singles(program, laws), velocity)
+        values, tangents = _pushed(tape, leaves)
         targets = [v for v in program.outputs if v in tangents]
         parts = {}
         for value in targets:
-            rate = _rate_of(tape, value, values[value], velocity)
+            rate = _reverse.rate_of(tape, value, values[value])
             parts[value] = -tangents[value] if rate is None else rate - tangents[value]
-        ends, relative = direction(tape, values, parts, velocity)
-        contributions = signed(tape, values, ends, velocity)
+        ends, relative = direction(tape, values, parts)
+        contributions = _reverse.signed(tape, values, ends)
     found = [np.asarray(parts[value]) for value in targets]
     squares = sum((np.abs(part.astype(np.float64)) ** 2).sum() for part in found)
     largest = max(relative, float(np.abs(contributions).sum()), 1e-300)
