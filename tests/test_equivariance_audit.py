@@ -122,7 +122,6 @@ def test_rows_that_are_compiled_together_are_measured_as_alone(monkeypatch):
 
     alone = audit()
     monkeypatch.setattr(_stretch, "LARGE", 0)
-    monkeypatch.setattr(_stretch, "FEWEST", 4)
     program = _jaxpr.trace(function, X)
     laws = _laws.laws_of(program, [(1, 2)])
     rows = _fold.calls(program, laws)

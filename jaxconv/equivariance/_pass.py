@@ -22,7 +22,7 @@ from jaxconv.equivariance._stretch import Piece, Stretch, cut
 
 Arrays = dict[Value, Any]
 
-AHEAD = 2
+AHEAD = 1
 """Stretches that may be dispatched before the first of them is done: bounds what they hold."""
 
 
