@@ -46,7 +46,8 @@ def _layer(layer: Any) -> Any:
         case arch.Do("mean"):
             return jc.global_avg_pool()
         case arch.Do(function):
-            return jc.activation(FUNCTIONS[function], name=function)
+            known = FUNCTIONS | {"gelu": jc.ops.gelu}
+            return jc.activation(known[function], name=function)
         case arch.Dense(features):
             return jc.dense(features)
         case arch.Scale():

@@ -191,7 +191,13 @@ def _lax_conv(equation: Any) -> tuple[str, int]:
 
 
 _POOLS = {
-    *("jaxconv_extreme", "reduce_window", "reduce_window_max", "reduce_window_min"),
+    *(
+        "jaxconv_extreme",
+        "jaxconv_window_total",
+        "reduce_window",
+        "reduce_window_max",
+        "reduce_window_min",
+    ),
     *("reduce_window_sum", "select_and_scatter_add"),
 }
 _OWN = {

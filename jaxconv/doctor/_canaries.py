@@ -75,6 +75,13 @@ CANARIES = (
         _FAST,
     ),
     Canary(
+        "dilated_gradient",
+        "input gradient, strides and dilation",
+        "The process dies while it compiles the gradient in the input of a convolution with both "
+        "a stride and a dilation on one axis; what was not saved is lost.",
+        _FAST,
+    ),
+    Canary(
         "ties",
         "gradient of a max pool among equal values",
         "The gradient of a window goes to its first maximum, as in PyTorch; flat regions of "

@@ -167,9 +167,16 @@ def _process(
     except subprocess.TimeoutExpired as expired:
         wrote, words = _text(expired.stdout), _text(expired.stderr)
         end = f"no answer in {seconds:g} seconds"
-    last = [line for line in words.splitlines() if line.strip()]
     lines = [json.loads(line) for line in wrote.splitlines() if line.startswith("{")]
-    return lines, end + (f": {last[-1].strip()[:200]}" if last else "")
+    return lines, end + _reason(words)
+
+
+def _reason(words: str) -> str:
+    """What a process wrote last, or the check that failed and not the stack beneath it."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    failed = [line.partition("] ")[2] for line in lines if "] Check failed: " in line]
+    said = [*failed, *lines[-1:]]
+    return f": {said[0][:120]}" if said else ""
 
 
 def _text(output: str | bytes | None) -> str:

@@ -13,6 +13,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "negative_padding": "wrong",
         "padding_gradient": "wrong",
         "gradients": "right",
+        "dilated_gradient": "crashed",
         "ties": "right",
     },
 }

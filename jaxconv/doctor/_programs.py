@@ -192,6 +192,41 @@ def own_gradients(jit: Jit) -> float:
     return _strided(jit, lambda x, k: ops.conv(x, k, padding=STRIDED, stride=(2, 3)))
 
 
+DILATED: Pads = ((1, 1), (1, 0))
+
+
+def _dilated(jit: Jit, conv: Callable[..., jax.Array]) -> float:
+    """The gradient in the input, for a kernel whose taps lie two pixels apart on one axis."""
+    x, kernel = _draw(2, 8, 9, 12), _draw(2, 3, 12, 6)
+    g = _draw(*jax.eval_shape(conv, x, kernel).shape)
+    spread = np.zeros((2, 5, 12, 6))
+    spread[:, ::2] = kernel
+    (dx,) = jit(lambda x, g: jax.vjp(lambda x: conv(x, jnp.asarray(kernel)), x)[1](g))(x, g)
+    return error(dx, convolution(x, spread, g, DILATED, (2, 3)).x)
+
+
+def _lax_dilated(x: Any, kernel: Any) -> jax.Array:
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (2, 3),
+        DILATED,
+        rhs_dilation=(1, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def dilated_gradient(jit: Jit) -> float:
+    """Strides of 2 and 3 with a dilation of 2 on the second axis."""
+    return _dilated(jit, _lax_dilated)
+
+
+def own_dilated_gradient(jit: Jit) -> float:
+    """The same by this library's operation, and by `fast` of plain JAX."""
+    own = lambda x, k: ops.conv(x, k, padding=DILATED, stride=(2, 3), dilation=(1, 2))
+    return max(_dilated(jit, own), _dilated(jit, fast(_lax_dilated)))
+
+
 # --- ties ---------------------------------------------------------------------------------------
 
 
@@ -244,6 +279,8 @@ PROGRAMS: dict[str, Callable[[Jit], float | None]] = {
     "padding_gradient/own": own_padding_gradient,
     "gradients/xla": gradients,
     "gradients/own": own_gradients,
+    "dilated_gradient/xla": dilated_gradient,
+    "dilated_gradient/own": own_dilated_gradient,
     "ties/xla": ties,
     "ties/own": own_ties,
     "options/own": own_options,

@@ -1,11 +1,13 @@
 """What every normalization shares: parameters, checks and the last step."""
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from jaxconv._types import HasShape
 from jaxconv.layers import _checks
 from jaxconv.layers._init import Initializer, ones, parameter, parameter_dtype, zeros
+from jaxconv.ops import _channels
 
 
 def check_epsilon(where: str, epsilon: float) -> None:
@@ -54,6 +56,9 @@ def standardize(
 
 def affine(params: dict[str, jax.Array], y: jax.Array, x: HasShape) -> jax.Array:
     """Y · scale + bias per channel, in the dtype of y, then as x."""
+    if len(params) == 2:
+        q = jnp.stack([params["bias"], params["scale"]]).astype(y.dtype)
+        return _channels.scale_shift(q, y).astype(x.dtype)
     if "scale" in params:
         y = y * _checks.broadcastable(params["scale"].astype(y.dtype), y)
     if "bias" in params:

@@ -13,6 +13,7 @@ from jaxconv import _parse
 from jaxconv._types import Layer
 from jaxconv.layers import _affine, _checks
 from jaxconv.layers._init import Initializer, ones, parameter_dtype, zeros
+from jaxconv.ops import _channels
 
 AxisName = str | Sequence[str] | None
 
@@ -123,11 +124,12 @@ def _normalize(
 
     and the gradient, its transpose, takes no sums but those of g and of u g, which are the
     gradients of bias and scale already. Forward and both ways through 8 × 56 × 56 × 144 on two
-    cores of a Zen 5 server: 44 to 23 ms.
+    cores of a Zen 5 server: 44 to 23 ms; with both sums in one pass (`scale_shift`) a training
+    step of MobileNetV2 there goes from 94 to 73.
     """
     mean, variance = _moments(values, axis_name)
-    y = _affine.standardize(values, mean[None], variance[None], epsilon)
-    return y * scale[None] + bias[None], mean, variance
+    unit = _affine.standardize(values, mean[None], variance[None], epsilon)
+    return _channels.scale_shift(jnp.stack([bias, scale]), unit), mean, variance
 
 
 @_normalize.defjvp
@@ -136,16 +138,13 @@ def _(epsilon: float, axis_name: AxisName, primals: Any, tangents: Any) -> Any:
     y, mean, variance = _normalize(*primals, epsilon, axis_name)
     inverse = lax.rsqrt(variance + epsilon)
     unit = (values - mean[None]) * inverse[None]
-    mean_change = _average(change, axis_name)
-    along = _average(unit * change, axis_name)
+    averages = _channels.moments(change, unit) / values.shape[0]
+    if axis_name is not None:
+        averages = lax.pmean(averages, axis_name)
     slope = scale * inverse
-    y_change = (
-        slope[None] * change
-        - (slope * mean_change)[None]
-        - unit * (slope * along)[None]
-        + unit * scale_change[None]
-        + bias_change[None]
-    )
+    shifts = jnp.stack([bias_change, scale_change]) - slope[None] * averages
+    y_change = slope[None] * change + _channels.scale_shift(shifts, unit)
+    mean_change, along = averages
     return (y, mean, variance), (y_change, mean_change, 2 * along / inverse)
 
 
@@ -162,8 +161,3 @@ def _moments(values: jax.Array, axis_name: AxisName) -> tuple[jax.Array, jax.Arr
         return mean, variance
     center = lax.pmean(mean, axis_name)
     return center, lax.pmean(variance + jnp.square(mean - center), axis_name)
-
-
-def _average(values: jax.Array, axis_name: AxisName) -> jax.Array:
-    mean = jnp.mean(values, axis=0)
-    return mean if axis_name is None else lax.pmean(mean, axis_name)

@@ -3,7 +3,6 @@
 import functools
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxconv import _parse
@@ -19,6 +18,7 @@ from jaxconv.layers import (
 )
 from jaxconv.layers._init import parameter_dtype, scaled_normal
 from jaxconv.models._blocks import Down, Style, channels_last
+from jaxconv.ops import gelu
 
 _SIZES = {  # blocks and features per stage; "atto" is timm's, the others the paper's
     "atto": ((2, 2, 6, 2), (40, 80, 160, 320)),
@@ -29,7 +29,6 @@ _SIZES = {  # blocks and features per stage; "atto" is timm's, the others the pa
 }
 _normal = scaled_normal(0.02**2, fan_in=1)
 _norm = functools.partial(layer_norm, epsilon=1e-6)
-_gelu = functools.partial(jax.nn.gelu, approximate=False)
 
 
 def convnext(
@@ -145,7 +144,7 @@ def _block(features: int, drop_probability: float, style: Style) -> Layer:
         depthwise_conv=depthwise,
         norm=_norm(),
         widen=dense(4 * features, kernel_init=_normal),
-        gelu=_gelu,
+        gelu=gelu,
         narrow=dense(features, kernel_init=_normal),
         layer_scale=layer_scale(),
         drop_path=drop_path(drop_probability),

@@ -8,6 +8,7 @@ from jaxconv.ops.blur import blur as blur
 from jaxconv.ops.conv import conv as conv
 from jaxconv.ops.conv import depthwise_conv as depthwise_conv
 from jaxconv.ops.conv_transpose import conv_transpose as conv_transpose
+from jaxconv.ops.gelu import gelu as gelu
 from jaxconv.ops.ideal import ideal_down as ideal_down
 from jaxconv.ops.ideal import ideal_up as ideal_up
 from jaxconv.ops.local_conv import local_conv as local_conv

@@ -59,9 +59,8 @@ def define(
     """A primitive of one result that is lowered by `cpu` on CPUs and by `plain` elsewhere.
 
     Both are functions of arrays and of the primitive's parameters, in jnp and lax; their results
-    are equal up to rounding. Shapes and dtypes are those of `plain`. All operands and the result
-    have the same number of axes; `sharding(specs, **params)` says over which axes of an explicit
-    mesh the result is sharded.
+    are equal up to rounding. Shapes and dtypes are those of `plain`; `sharding(specs, **params)`
+    says over which axes of an explicit mesh the result is sharded.
     """
     primitive = Primitive(name)
     _PLAIN[primitive] = plain
@@ -153,18 +152,47 @@ def bilinear(
     )
 
 
-def linear_in_first(primitive: Primitive, transpose: Callable[..., jax.Array]) -> None:
-    """Declares a primitive linear in its first operand; the second holds integers.
+def linear(primitive: Primitive, transpose: Callable[..., jax.Array]) -> None:
+    """Declares a primitive of one operand linear.
+
+    `transpose(cotangent, like, **params)` returns the cotangent of the operand, which looks like
+    `like`.
+    """
+    tangent_through(primitive, lambda t, x, **params: bind(primitive, t, **params))
+
+    def transposed(ct: Any, x: Any, **params: Any) -> tuple[Any]:
+        return (ad.Zero(x.aval) if type(ct) is ad.Zero else transpose(ct, x.aval, **params),)
+
+    ad.primitive_transposes[primitive] = transposed
+
+
+def linear_in_first(
+    primitive: Primitive,
+    transpose: Callable[..., jax.Array],
+    second: Callable[..., jax.Array] | None = None,
+) -> None:
+    """Declares a primitive linear in its first operand.
 
     `transpose(cotangent, y, like, **params)` returns the cotangent of the first operand.
+    `second(tangent, x, y, **params)` returns what a tangent of the second operand makes of the
+    result; None stands for a second operand that holds integers.
     """
-    tangent_through(primitive, lambda t, x, y, **params: bind(primitive, t, y, **params))
+
+    def jvp(primals: Sequence[Any], tangents: Sequence[Any], **params: Any) -> tuple[Any, Any]:
+        (x, y), (x_dot, y_dot) = primals, tangents
+        out, terms = bind(primitive, x, y, **params), []
+        if type(x_dot) is not ad.Zero:
+            terms.append(bind(primitive, x_dot, y, **params))
+        if second is not None and type(y_dot) is not ad.Zero:
+            terms.append(second(y_dot, x, y, **params))
+        return out, sum(terms[1:], terms[0]) if terms else _zero_tangent(out)
 
     def transposed(ct: Any, x: Any, y: Any, **params: Any) -> tuple[Any, None]:
         if type(ct) is ad.Zero:
             return ad.Zero(x.aval), None
         return transpose(ct, y, x.aval, **params), None
 
+    ad.primitive_jvps[primitive] = jvp
     ad.primitive_transposes[primitive] = transposed
 
 

@@ -10,7 +10,8 @@ from jax import lax
 
 from jaxconv import _parse
 from jaxconv._types import IntOrInts, Padding, PaddingMode
-from jaxconv.ops import _window
+from jaxconv.ops import _gathers, _window
+from jaxconv.ops._cpu.taps import Slide
 from jaxconv.ops.conv import accumulator
 from jaxconv.ops.pad import pad_axes
 from jaxconv.ops.pool import check_ordered, extreme
@@ -149,9 +150,8 @@ def divide(total: jax.Array, counts: Sequence[np.ndarray]) -> jax.Array:
 
 
 def _sum(padded: jax.Array, plan: _window.Windows) -> jax.Array:
-    for row in _window.rows(plan):
-        padded = _window.sum_row(padded, row)
-    return padded
+    slide = Slide(plan.stride, plan.dilation, ((0, 0),) * len(plan.window))
+    return _gathers.total(padded, slide, plan.window)
 
 
 def _order(where: str, p: float) -> float:

@@ -1,11 +1,11 @@
 """Windows of an image as arrays of pixels, and the sum of windows back into an image."""
 
 import jax
-import jax.numpy as jnp
-from jax import lax
 
 from jaxconv import _parse
 from jaxconv._types import IntOrInts, Padding, PaddingMode
+from jaxconv.ops import _gathers
+from jaxconv.ops._cpu.taps import Slide
 from jaxconv.ops.conv import Windows, plan_windows
 from jaxconv.ops.pad import pad_axes
 
@@ -53,17 +53,10 @@ def patches(
 
 
 def gather_windows(where: str, x: jax.Array, plan: Windows) -> jax.Array:
-    """Lays out windows axis by axis: Σ window strided slices instead of Π window."""
-    x = pad_axes(where, x, plan.padding, plan.modes)
-    axes = zip(plan.window, plan.stride, plan.dilation, plan.output, strict=True)
-    for axis, (window, stride, dilation, output) in enumerate(axes, start=1):
-        last = stride * (output - 1) + 1
-        taps = [
-            lax.slice_in_dim(x, start, start + last, stride, axis)
-            for start in range(0, dilation * window, dilation)
-        ]
-        x = jnp.stack(taps, axis=-2)
-    return x
+    """Pads x and lays out its windows."""
+    padded = pad_axes(where, x, plan.padding, plan.modes)
+    slide = Slide(plan.stride, plan.dilation, ((0, 0),) * len(plan.window))
+    return _gathers.gather(padded, slide, plan.window)
 
 
 def fold(

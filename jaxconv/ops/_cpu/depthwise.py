@@ -15,9 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from jaxconv.ops._cpu import taps
+from jaxconv.ops._cpu import sums, taps
 from jaxconv.ops._cpu.taps import Slide
 
 REDUCED_TOGETHER = 8
@@ -95,17 +94,18 @@ def kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sequence[i
     wide = taps.accumulator(x)
     padded = taps.pad_spatial(x, slide.padding)
     g = g.reshape(*g.shape[:-1], channels, multiplier) if multiplier > 1 else g
-    fold, axis = _folding((g.shape[0], *g.shape[1 : 1 + len(window)]))
+    fold, axis = sums.folding((g.shape[0], *g.shape[1 : 1 + len(window)]))
     folded = fold(g).astype(wide)
-    sums = []
+    found = []
     for row in _chunks(list(taps.offsets(window))):
         products = []
         for offset in row:
             pixels = fold(taps.tap(padded, offset, slide.output(x.shape[1:-1], window), slide))
             pixels = pixels.astype(wide)
             products.append((pixels[..., None] if multiplier > 1 else pixels) * folded)
-        sums += _reduce(products, axis, channels, multiplier)
-    return jnp.stack(sums).reshape(*window, 1, channels * multiplier).astype(x.dtype)
+        parts = sums.along(products, axis)
+        found += [part.reshape(-1, channels * multiplier).sum(0) for part in parts]
+    return jnp.stack(found).reshape(*window, 1, channels * multiplier).astype(x.dtype)
 
 
 def _by_channel(kernel: jax.Array, slide: Slide) -> jax.Array:
@@ -125,49 +125,3 @@ def _chunks(offsets: list[taps.Offsets]) -> list[list[taps.Offsets]]:
     """Taps in rows of nearly equal length, at most `REDUCED_TOGETHER` each."""
     count = -(-len(offsets) // REDUCED_TOGETHER)
     return [list(part) for part in np.array_split(np.asarray(offsets), count)]
-
-
-def _folding(sizes: Sequence[int]):
-    """How to cut a short axis out of (N, *spatial'): a function on arrays, and that axis.
-
-    Neighbors along the spatial axis that has the divisor nearest to 8 are taken together, those
-    of the first such axis if there are several (7 × 7 windows on 4 × 56 × 56 × 96: 31 ms for
-    pixels that lie an eighth of the axis apart, 26 for neighbors). Where no axis but the batch
-    has a divisor in 4 .. 16, and then where none has, the longest axis is padded with zeros,
-    which add nothing, to a multiple of 8.
-    """
-    divisors = {axis: taps.largest_divisor(n) for axis, n in enumerate(sizes) if _is_static(n)}
-    found = [(axis == 0, abs(d - 8), axis, d) for axis, d in divisors.items() if d is not None]
-    if found:
-        *_, axis, length = min(found)
-        extra = 0
-    else:
-        axis = max(divisors, key=lambda axis: sizes[axis])
-        length = min(8, max(sizes[axis], 1))
-        extra = -sizes[axis] % length
-
-    def fold(array: jax.Array) -> jax.Array:
-        if extra:
-            config = [(0, extra if i == axis else 0, 0) for i in range(array.ndim)]
-            array = lax.pad(array, np.zeros((), array.dtype), config)
-        shape = array.shape
-        return array.reshape(*shape[:axis], shape[axis] // length, length, *shape[axis + 1 :])
-
-    return fold, axis + 1
-
-
-def _is_static(size: int) -> bool:
-    """Whether a size is a number, and not a symbol of a program that is exported for any size."""
-    return isinstance(size, int)
-
-
-def _reduce(
-    products: list[jax.Array], axis: int, channels: int, multiplier: int
-) -> list[jax.Array]:
-    if len(products) == 1:
-        parts = [products[0].sum(axis)]
-    else:
-        zeros = [np.zeros((), product.dtype) for product in products]
-        add = lambda a, b: [p + q for p, q in zip(a, b, strict=True)]
-        parts = lax.reduce(products, zeros, add, (axis,))
-    return [part.reshape(-1, channels * multiplier).sum(0) for part in parts]
