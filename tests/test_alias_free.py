@@ -88,9 +88,7 @@ def test_features_move_with_the_image_by_parts_of_a_pixel(dtype, features, poole
 ORDINARY = {
     "relu": {"act": lambda: jc.as_layer(jax.nn.relu)},
     "layer_norm": {"norm": layers.layer_norm},
-    "max_pool": {"down": layers.max_pool},
     "strided": {"down": lambda stride: layers.max_pool(1, stride=stride)},
-    "blur_pool": {"down": layers.blur_pool},
 }
 
 

@@ -155,3 +155,15 @@ def test_audit_flax_without_flax_says_what_to_install(monkeypatch):
         "audit_flax: flax is not installed; expected the extra [peers]. "
         "Got no module 'flax.linen'. Run: pip install 'jaxconv[peers]'."
     )
+
+
+def test_shift_equivariance_denoising(tmp_path):
+    """One network, small: shifts and exposures are exact; parts of a pixel and crops are not."""
+    example = load("shift_equivariance_denoising")
+    example.SIZE, example.FEATURES = 16, (4, 6)
+    results = example.main(steps=3, images=2, networks=["polyphase, affine"], out=tmp_path)
+    (row,) = results.values()
+    assert max(row["circular_worst"], row["exposure_worst"]) <= 1e-5
+    assert min(row["crop_mean"], row["translation_worst"]) > 1e-2
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    assert "½ pixel" in (tmp_path / "table.md").read_text()

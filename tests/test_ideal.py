@@ -11,7 +11,7 @@ from jaxconv import models, ops
 from jaxconv.layers import ideal_down, ideal_up
 from jaxconv.ops._circle import LARGEST_MATRIX
 
-SIZES, FACTORS = (6, 8, 9, 12, 15, 132), (1, 2, 3, 4, 5)
+SIZES, FACTORS = (8, 9, 12, 15, 132), (1, 2, 3, 5)
 
 
 def waves(size, seed=0):
@@ -62,7 +62,7 @@ def test_values_are_those_of_ffts(dtype, limit):
     rows = [(a, s) for a, s in pairs if a % s == 0 and s > 1]
     for y, (size, stride) in zip(down, rows, strict=True):
         assert_close(y, below_new_nyquist(waves(size), stride).astype(dtype), limit)
-    assert len(rows) == 13
+    assert len(rows) == 8
 
 
 def test_axes_are_resampled_one_after_the_other():
@@ -98,13 +98,11 @@ def test_they_commute_with_translations_by_parts_of_a_pixel(size):
 
 def test_it_is_the_down_and_the_up_of_models():
     x = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
-    net = models.resnet(20, padding_mode="circular", down=ideal_down)
-    params, state = jax.eval_shape(net.init, jax.random.key(0), x)
-    assert "window_strides=(2, 2)" not in str(jax.make_jaxpr(net.apply)(params, state, x))
     net = models.unet(2, (4, 6), padding_mode="circular", down=ideal_down, up=ideal_up)
     params, state = jax.eval_shape(net.init, jax.random.key(0), x)
     y, _ = jax.eval_shape(net.apply, params, state, x)
     assert y.shape == (1, 16, 16, 2)
+    assert "window_strides=(2, 2)" not in str(jax.make_jaxpr(net.apply)(params, state, x))
 
 
 def test_errors():
