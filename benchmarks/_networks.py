@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import jaxconv as jc
+
 Layer = Callable[[Any], Any]
 
 
@@ -333,6 +335,20 @@ def adaptive(rng, shape):
     return sample
 
 
+def polyphase(rng, shape):
+    strides = tuple(int(s) for s in rng.choice([1, 2, 2], 2))
+    again = float(rng.random())
+
+    def sample(x):
+        y, index = jc.ops.polyphase_down(x[:1], strides)
+        if again < 0.3:  # a branch that shares the choice, or one that does not
+            index = index if again < 0.15 else None
+            y = y + jc.ops.polyphase_down(jnp.tanh(x[:1]), strides, index=index)[0]
+        return y
+
+    return sample
+
+
 FAMILIES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Layer]] = {
     f.__name__: f
     for f in (
@@ -340,7 +356,7 @@ FAMILIES: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Layer]] = {
         *(strided, flip, transpose, patchify, unpatchify, pointwise, pointwise, dense_channels),
         *(mix_axis, resize, norm, attention, squeeze_excite, position, mask, take, scattered),
         *(updated, ordered, arg, skip, concatenate, loop, scanned, branch, gradient, fourier),
-        *(padded, sorted_take, branches, adaptive),
+        *(padded, sorted_take, branches, adaptive, polyphase),
     )
 }
 HEADS: dict[str, Callable[[np.random.Generator, tuple[int, ...]], Layer]] = {

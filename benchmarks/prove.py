@@ -26,6 +26,8 @@ from jaxconv.equivariance.prove._program import trace
 TOLERANCE = 1e-9
 RETRIALS = 3
 """Other inputs that must allow a law too before it counts as missed: a branch may flip."""
+INPUTS = 4
+"""Inputs at which a program may be NaN before there is no verdict."""
 SAMPLED = 50
 """One network in so many is also run by JAX, to judge the numbers that judge the labels."""
 
@@ -93,13 +95,22 @@ def judge(
 ) -> tuple[list[str], list[tuple[Law, str]]]:
     """Contradicted labels, and every law with the finer one that the numbers allow, if any.
 
-    No verdict where labels are contradicted because f(x) is NaN: laws hold for finite values.
+    Labels are checked on normal numbers, and on small whole ones, where ties are many and exact.
+    No verdict where labels are contradicted and f(x) is NaN at each of a few inputs: laws hold for
+    finite values.
     """
-    x = np.random.default_rng([seed, 1]).normal(size=program.shape)
-    traced = trace("fuzz", program, x, program.axes, None, "generic")
-    refuted, run, (values,) = observed(traced, x)
-    if refuted and np.isnan(np.asarray(program(jnp.asarray(x)))).any():
+    traced = trace("fuzz", program, np.zeros(program.shape), program.axes, None, "generic")
+    for trial in range(INPUTS):
+        x = np.random.default_rng([seed, 1 + 100 * trial]).normal(size=program.shape)
+        refuted, run, (values,) = observed(traced, x)
+        if not refuted or _finite(program, x):
+            break
+    else:
         return [], []
+    whole = np.random.default_rng([seed, 7]).integers(-2, 3, program.shape).astype(float)
+    ties = observed(traced, whole)[0] if retrials else []
+    if ties and _finite(program, whole):
+        refuted += [f"whole numbers: {text}" for text in ties]
     laws, _ = output_laws(traced, run, periodic=False)
     rank = len(traced.sizes)
     if seed % SAMPLED == 0:
@@ -121,6 +132,10 @@ def judge(
             missed = _missed(others, axis, traced.sizes[axis], law, rank)
         verdicts.append((law, missed))
     return refuted, verdicts
+
+
+def _finite(program: Network, x: np.ndarray) -> bool:
+    return bool(np.isfinite(np.asarray(program(jnp.asarray(x)))).all())
 
 
 def _after(values: np.ndarray, axis: int, p: int) -> np.ndarray:

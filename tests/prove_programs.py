@@ -64,6 +64,8 @@ PROGRAMS = {
     "negate": lambda x: -(x - jnp.roll(x, 1, 1)),
     "select by constant": lambda x: jnp.where(POSITION > 0, x, -x),
     "select by x": lambda x: jnp.where(x > 0, x, x.mean()),
+    "bits": lambda x: jax.lax.bitcast_convert_type(x, jnp.uint32),
+    "bits of pairs": lambda x: jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint64),
     "clamp": lambda x: jnp.clip(x, -0.5, 0.5),
     "flip and add": lambda x: x[:, ::-1] + x,
     "patchify": lambda x: x.reshape(2, 2, 2, 3, 2, 2).transpose(0, 1, 3, 2, 4, 5).reshape(2, 6, 8),

@@ -21,7 +21,7 @@ def loose():
 def test_random_networks_refute_nothing():
     tally = fuzzer.fuzz(range(20), None)
     assert tally["refuted"] == 0
-    assert tally["true laws"] >= 15
+    assert tally["true laws"] >= 10
 
 
 def test_random_operations_refute_nothing():

@@ -62,6 +62,8 @@ def _period(proof: Proof, number: int, law: str) -> int | None:
 
 
 def _is(proved: Law, law: str, axis: int, size: int, shape: tuple[int, ...]) -> bool:
+    if proved.off_ties:  # a tie is for the numbers to find
+        return False
     if law == "invariant":
         return proved.kind == "invariant"
     return (

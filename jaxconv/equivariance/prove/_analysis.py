@@ -1,7 +1,6 @@
 """Laws of all outputs of a program: one run, and forks where an index depends on x."""
 
 from jaxconv.equivariance.prove._fork import branched, interior_of, law_of
-from jaxconv.equivariance.prove._interpret import Interpreter
 from jaxconv.equivariance.prove._laws import Law, coarsened
 from jaxconv.equivariance.prove._program import Program, Run
 from jaxconv.equivariance.prove.rules.index import DEPENDS
@@ -12,7 +11,9 @@ def output_laws(
 ) -> tuple[list[tuple[Law, ...]], bool]:
     """One law per output leaf and shifted axis, and whether forks decided all indices."""
     laws = [program.laws(value) for value in run.outputs]
-    if not _forkable(run.interpreter):
+    depends = any(reason == DEPENDS for _, reason in run.interpreter.gaps)
+    coarse = any(not law.exact or law.shift > 1 for row in laws for law in row)
+    if not run.interpreter.context.sites or not (depends or (coarse and program.steered)):
         return laws, False
     tree = branched(program, periodic=periodic)
     if tree is None:
@@ -27,8 +28,3 @@ def output_laws(
                 found[axis] = coarsened(better, program.finest[axis])
         laws[output] = tuple(found)
     return laws, True
-
-
-def _forkable(interpreter: Interpreter) -> bool:
-    depends = any(reason == DEPENDS for _, reason in interpreter.gaps)
-    return depends and bool(interpreter.context.sites)

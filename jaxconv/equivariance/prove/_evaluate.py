@@ -14,9 +14,14 @@ ROUNDED = 10
 
 
 def steadily(equation: _jaxpr.Equation, operands: Sequence[Any]) -> list[Any]:
-    """Values of an equation; those that choose take what differs by rounding for a tie."""
-    if equation.primitive in ("argmax", "argmin"):
-        operands = [np.round(np.asarray(operands[0]), ROUNDED)]
+    """Values of an equation; those that choose, or look at bits, see rounded numbers.
+
+    That is the program with a rounding before the choice, position by position, which obeys every
+    law that is proved of the program itself: equal numbers whose sums were added up in another
+    order are equal again, and nothing else is hidden.
+    """
+    if equation.primitive in ("argmax", "argmin", "bitcast_convert_type"):
+        operands = [_rounded(operands[0])]
     if equation.primitive == "sort":
         count = equation.params["num_keys"]
         before, after = equation.inputs, equation.outputs
@@ -31,7 +36,7 @@ def steadily(equation: _jaxpr.Equation, operands: Sequence[Any]) -> list[Any]:
 
 def _rounded(key: Any) -> Any:
     a = np.asarray(key)
-    return np.round(a, ROUNDED) if a.dtype == np.float64 else key
+    return np.round(a, ROUNDED) + 0.0 if a.dtype == np.float64 else key  # one zero, without a sign
 
 
 def evaluated(program: _jaxpr.Program, operands: Sequence[Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """Adaptive sampling: what holds whichever of a few labelled candidates an argmax picks.
 
-When an index depends on x, and an argmax over few candidates came before, the program is analyzed
-once for each value of the argmax; in each branch the index is a constant. A shift by p maps
+When an index or a `where` depends on an argmax over few candidates, the program is analyzed once
+for each value of the argmax; in each branch the index is a constant. A shift by p maps
 candidate k to candidate π(k), so the output of branch k, shifted, must be a roll of the output of
 branch π(k). Which roll may depend on k, that is on x. Ties between candidates are excluded.
 
@@ -9,6 +9,7 @@ References:
     Chaman and Dokmanic 2021, arXiv:2011.14214, section 4 (adaptive polyphase sampling).
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,11 +47,9 @@ def _branches(
     context = Context(program.sizes, periodic=periodic, forks=forks)
     run = program.run(context)
     reasons = {reason for _, reason in run.interpreter.gaps}
-    if not reasons:
-        return Branches(outputs=run.outputs)
     open_sites = [site for site in sorted(context.sites) if site not in forks]
-    if DEPENDS not in reasons or not open_sites:
-        return None
+    if not open_sites or not (DEPENDS in reasons or program.steered):
+        return None if reasons else Branches(outputs=run.outputs)
     candidates = context.sites[open_sites[0]]
     count = candidates.code[0].size
     if count > leaves:
@@ -67,6 +66,7 @@ def _branches(
 
 def law_of(tree: Branches, output: int, axis: int, size: int) -> Law | None:
     """The finest law of one output along one group axis that holds in every branch."""
+    law = functools.partial(Law, off_ties=tree.candidates is not None)
     for p in divisors(size)[:-1]:
         pairs = _pairs(tree, tree, output, axis, p)
         found = [_leaf_rolls(*pair, axis, p) for pair in pairs or [(None, None)]]
@@ -74,14 +74,14 @@ def law_of(tree: Branches, output: int, axis: int, size: int) -> Law | None:
             continue
         rolls = {roll for one in found if one is not None for roll in one}
         if rolls <= {STILL}:
-            return Law("invariant", p)
+            return law("invariant", p)
         places = {d for d, _ in rolls - {STILL}}
         if len(places) > 1:
             return None
         amounts = tuple(sorted(q for _, q in rolls))
         if len(rolls) == 1:
-            return Law("equivariant", p, places.pop(), amounts[0])
-        return Law("adaptive", p, places.pop(), amounts[-1], rolls=amounts)
+            return law("equivariant", p, places.pop(), amounts[0])
+        return law("adaptive", p, places.pop(), amounts[-1], rolls=amounts)
     return None
 
 
@@ -105,7 +105,7 @@ def interior_of(tree: Branches, output: int, axis: int, size: int) -> Law | None
                     key = (int(stop - start), -p, -q)
                     if key > best:
                         halo = (int(start), int(length - stop - q))
-                        best, law = key, Law("interior", p, d, q, halo)
+                        best, law = key, Law("interior", p, d, q, halo, off_ties=True)
     return law
 
 

@@ -1,7 +1,7 @@
 """Shift laws, read off the labels of an output by comparing them before and after a shift."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Law:
         halo: rows at the low and the high end that the interior leaves out.
         share: of elements that move to an element ("partial").
         rolls: the possible rolls, which of them depends on x ("adaptive").
+        off_ties: whether it supposes that no two candidates of a choice tie.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Law:
     halo: tuple[int, int] = (0, 0)
     share: float = 1.0
     rolls: tuple[int, ...] = ()
+    off_ties: bool = field(default=False, compare=False)
 
     @property
     def exact(self) -> bool:

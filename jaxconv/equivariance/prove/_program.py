@@ -1,5 +1,6 @@
 """What is analyzed: a traced function, its shifted inputs and its weights."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from jaxconv.equivariance.prove._laws import Law, coarsened, laws_of
 from jaxconv.equivariance.prove._table import Context
 
 WEIGHTS = ("generic", "actual")
+STEERS = {"eq", "select_n", "gather", "dynamic_slice", "dynamic_update_slice", "scatter"}
+"""Operations through which a choice steers what comes after it."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,11 @@ class Program:
     finest: tuple[int, ...]
     paths: tuple[str, ...]
     generic: bool
+
+    @functools.cached_property
+    def steered(self) -> bool:
+        """Whether an argmax chooses what is read: by an index, a comparison, or a `where`."""
+        return _steered(self.program)
 
     def operands(self) -> list[Value]:
         """Labels of the weights and of the inputs."""
@@ -122,6 +130,17 @@ def trace(
         paths,
         weights == "generic",
     )
+
+
+def _steered(program: _jaxpr.Program) -> bool:
+    marked: set[int] = set()
+    for equation in program.equations:
+        read = any(id(value) in marked for value in equation.inputs)
+        if read and equation.primitive in STEERS:
+            return True
+        if read or equation.primitive in ("argmax", "argmin"):
+            marked.update(map(id, equation.outputs))
+    return any(_steered(body) for equation in program.equations for body in equation.programs)
 
 
 def pads(program: _jaxpr.Program) -> bool:

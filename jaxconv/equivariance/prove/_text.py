@@ -3,6 +3,7 @@
 import collections
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jaxconv.equivariance._fold import HEAVY
 from jaxconv.equivariance._receptive_field import ReceptiveField
@@ -72,11 +73,14 @@ def _moves(laws: Sequence[Law], axes: Sequence[int]) -> str:
 
 def _count(laws: Sequence[Law], sizes: Sequence[int]) -> str:
     good = math.prod(size // law.shift for law, size in zip(laws, sizes, strict=True))
-    return f"{good:,} of {math.prod(sizes):,} shifts"
+    ties = ", ties excluded" if any(law.off_ties for law in laws) else ""
+    return f"{good:,} of {math.prod(sizes):,} shifts{ties}"
 
 
 def describe(law: Law) -> str:
     """One law in words."""
+    if law.off_ties and law.kind != "adaptive":
+        return f"{describe(replace(law, off_ties=False))} (ties excluded)"
     p = law.shift
     if law.kind == "invariant":
         return f"invariant to shifts by {_lattice(p)}"

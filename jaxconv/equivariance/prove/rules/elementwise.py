@@ -6,7 +6,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value, condensed, renamed
+from jaxconv.equivariance.prove._arrays import (
+    Known,
+    Labels,
+    Value,
+    bundled,
+    condensed,
+    extent,
+    renamed,
+)
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._labels import is_zero
 from jaxconv.equivariance.prove._operands import charges, common_states, lift, uniform, zipped
@@ -142,10 +150,14 @@ def identity(context: Context, call: Call, *operands: Value) -> list[Value]:
 
 @rule("bitcast_convert_type")
 def bitcast(context: Context, call: Call, x: Labels) -> Labels:
-    """Reinterprets the bits of every element."""
-    if x.shape != call.shape:
-        raise Unmodelled("bitcast that changes the shape")
-    return x.applied(call.salt())
+    """Reinterprets the bits of every element, one as several or several as one."""
+    wide = x.shape[len(call.shape) :]
+    if wide:
+        x = bundled(x, x.ndim - 1)
+    out = x.applied(call.salt(wide, x.states))
+    states = (*x.states, "B")[: len(call.shape)]
+    place = extent(call.shape, states)
+    return Labels(call.shape, states, out.code.reshape(len(out.code), *place))
 
 
 @rule("add", "add_any", "sub", charged=True)
