@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxconv.ops import _define
-from jaxconv.ops._cpu import choice
+from jaxconv.ops._cpu import choice, taps
 from jaxconv.ops._cpu.grouped import lax_conv
 from jaxconv.ops._cpu.taps import Slide
 
@@ -28,7 +28,7 @@ Sizes = tuple[int, ...]
 def convolve(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     """Convolves x (N, *spatial, C) with kernel (*window, C / groups, features)."""
     if not _define.ENABLED:
-        return lax_conv(x, kernel, slide)
+        return _lax_conv(x, kernel, slide)
     return _define.bind(_conv, x, kernel, slide=slide)
 
 
@@ -47,6 +47,14 @@ def kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes) -> 
 
 
 # --- lowerings -------------------------------------------------------------------------------
+
+
+def _lax_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+    """Lax's own; jaxlib 0.10.2 aborts on some of its gradients unless x is padded before."""
+    if _row(x.shape[-1], kernel.shape[-1], kernel.shape[:-2], slide).name in choice.ABORTING:
+        padded = taps.pad_spatial(x, slide.padding)
+        return lax_conv(padded, kernel, slide._replace(padding=((0, 0),) * len(slide.padding)))
+    return lax_conv(x, kernel, slide)
 
 
 def _lax_input_gradient(g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sizes) -> jax.Array:

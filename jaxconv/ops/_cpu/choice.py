@@ -79,6 +79,9 @@ _ABORTS = (
     "stride (2, 3) and dilation (1, 2) on 8x9 pixels"
 )
 
+ABORTING = ("grouped, dilated strides", "dilated strides")
+"""Rows that are there because of it."""
+
 TABLE = (
     Row(
         "depthwise",

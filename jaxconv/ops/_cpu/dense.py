@@ -44,8 +44,10 @@ def by_plane(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     """Three and more axes: for every tap of the first axis a convolution over the others.
 
     The first axis goes into the batch, so that XLA sees images and not volumes, for which it has
-    no fast loop.
+    no fast loop. All of it is in float32 at least: the transpose sums over the taps as well.
     """
+    dtype, wide = x.dtype, taps.accumulator(x)
+    x, kernel = x.astype(wide), kernel.astype(wide)
     inner = slide._replace(
         stride=slide.stride[1:], dilation=slide.dilation[1:], padding=slide.padding[1:]
     )
@@ -58,10 +60,10 @@ def by_plane(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
         last = start + (planes - 1) * slide.stride[0] + 1
         met = lax.slice_in_dim(padded, start, last, slide.stride[0], axis=1)
         images = met.reshape(x.shape[0] * planes, *met.shape[2:])
-        y = lax_conv(images, kernel[number], inner, wide=True)
+        y = lax_conv(images, kernel[number], inner)
         total = y if total is None else total + y
     assert total is not None
-    return total.reshape(x.shape[0], *output, kernel.shape[-1]).astype(x.dtype)
+    return total.reshape(x.shape[0], *output, kernel.shape[-1]).astype(dtype)
 
 
 def by_row(x: jax.Array, g: jax.Array, slide: Slide, window: Sequence[int]) -> jax.Array:

@@ -57,8 +57,8 @@ def block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
     return (split * eye).reshape(*window, groups * reads, features)
 
 
-def lax_conv(x: jax.Array, kernel: jax.Array, slide: Slide, *, wide: bool = False) -> jax.Array:
-    """XLA's own convolution, channels last, sums of 16-bit numbers in float32: kept if `wide`."""
+def lax_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+    """XLA's own convolution, channels last, sums of 16-bit numbers in float32."""
     spatial = "".join(chr(ord("a") + axis) for axis in range(len(slide.stride)))
     y = lax.conv_general_dilated(
         x,
@@ -70,4 +70,4 @@ def lax_conv(x: jax.Array, kernel: jax.Array, slide: Slide, *, wide: bool = Fals
         feature_group_count=slide.groups,
         preferred_element_type=np.promote_types(x.dtype, np.float32),
     )
-    return y if wide else y.astype(x.dtype)
+    return y.astype(x.dtype)
