@@ -44,7 +44,7 @@ def _cpu_moments(y: jax.Array, u: jax.Array) -> jax.Array:
     if not all(isinstance(size, int) for size in leading):  # exported for any size
         return _plain_moments(y, u)
     count, channels = int(np.prod(leading)), u.shape[-1]
-    fold, axis = sums.folding((count,))
+    fold, axis = sums.folding((count,), aim=4)  # 8 is as fast, and compiles for longer
     y, u = (fold(part.reshape(count, channels)) for part in (y, u))
     return jnp.stack([part.reshape(-1, channels).sum(0) for part in sums.along([y, y * u], axis)])
 

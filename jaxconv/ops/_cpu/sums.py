@@ -15,23 +15,24 @@ from jax import lax
 from jaxconv.ops._cpu import taps
 
 
-def folding(sizes: Sequence[int]):
+def folding(sizes: Sequence[int], aim: int = 8):
     """How to cut a short axis out of (N, *spatial'): a function on arrays, and that axis.
 
-    Neighbors along the spatial axis that has the divisor nearest to 8 are taken together, those
+    Neighbors along the spatial axis that has the divisor nearest to `aim` are taken together, those
     of the first such axis if there are several (7 × 7 windows on 4 × 56 × 56 × 96: 31 ms for
     pixels that lie an eighth of the axis apart, 26 for neighbors). Where no axis but the batch
-    has a divisor in 4 .. 16, and then where none has, the longest axis is padded with zeros,
-    which add nothing, to a multiple of 8.
+    has a divisor in aim / 2 .. 2 · aim, and then where none has, the longest axis is padded with
+    zeros, which add nothing, to a multiple of `aim`.
     """
-    divisors = {axis: taps.largest_divisor(n) for axis, n in enumerate(sizes) if _is_static(n)}
-    found = [(axis == 0, abs(d - 8), axis, d) for axis, d in divisors.items() if d is not None]
+    near = lambda n: taps.largest_divisor(n, aim // 2, 2 * aim, aim)
+    divisors = {axis: near(n) for axis, n in enumerate(sizes) if _is_static(n)}
+    found = [(axis == 0, abs(d - aim), axis, d) for axis, d in divisors.items() if d is not None]
     if found:
         *_, axis, length = min(found)
         extra = 0
     else:
         axis = max(divisors, key=lambda axis: sizes[axis])
-        length = min(8, max(sizes[axis], 1))
+        length = min(aim, max(sizes[axis], 1))
         extra = -sizes[axis] % length
 
     def fold(array: jax.Array) -> jax.Array:
