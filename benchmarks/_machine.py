@@ -4,9 +4,12 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import sys
 from collections.abc import Sequence
 
 import jax
+
+import jaxconv as jc
 
 PEERS = ("jax", "jaxlib", "numpy", "flax", "equinox", "dm-haiku", "keras", "torch")
 
@@ -28,6 +31,14 @@ def identity() -> str:
         f"{processor()}, {os.cpu_count()} cores, {jax.devices()[0].device_kind}, "
         f"Python {platform.python_version()}, {', '.join(versions)}"
     )
+
+
+def keep_memory() -> None:
+    """Memory stays with this process and those that it starts; before the first array."""
+    if not jc.tune_malloc():
+        sys.exit("benchmarks: --tune-malloc needs glibc; run without it.")
+    settings = {"ARENA_MAX": "1", "MMAP_MAX_": "0", "TRIM_THRESHOLD_": "8000000000"}
+    os.environ.update({f"MALLOC_{name}": value for name, value in settings.items()})
 
 
 def processor() -> str:

@@ -7,7 +7,9 @@ compared), takes the same images and labels, and makes the same update; JAX's st
 their parameters donated and take turns in one process. PyTorch runs afterwards in its own, channels
 last, on all cores or on one, whichever is faster, eager and through torch.compile. "fast(flax)" is
 the Flax model with its forward pass in `jaxconv.fast`; "share" is how much of the speed of our own
-model that reaches.
+model that reaches. "with options" is our model compiled as `jaxconv.train.fit` compiles it, with
+what `jaxconv.compiler_options` picks; the ratios are its. With --tune-malloc every process,
+PyTorch's too, keeps memory as `jaxconv.tune_malloc` tells it.
 """
 
 import argparse
@@ -18,6 +20,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 
@@ -29,6 +32,7 @@ from benchmarks._training import Peer, data
 
 PEERS = {
     "jaxconv": "jaxconv",
+    "with options": "jaxconv",
     "flax": "flax",
     "fast(flax)": "flax",
     "nnx": "flax",
@@ -52,9 +56,11 @@ def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv)
     if options.cache:
         use_cache(options.cache)
+    if options.tune_malloc:
+        _machine.keep_memory()
     networks = select(options.only, SMALL if options.quick else NETWORKS)
     wanted = [name for name in options.peers.split(",") if name in (*PEERS, *TORCH)]
-    folder = pathlib.Path(options.folder)
+    folder = _report.folder(options)
     print(_machine.describe() + "\n")
     rows = race(networks, wanted, options)
     if not options.repeats:
@@ -96,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="small networks: does it run?")
     parser.add_argument("--device", default="cpu", help="PyTorch's; JAX takes its default")
     parser.add_argument("--cache", help="folder for compiled programs, for a second run")
-    parser.add_argument("--folder", default=str(_report.RESULTS), help="where results go")
+    _report.add_folder(parser)
     return parser
 
 
@@ -110,8 +116,13 @@ def race(
         for name in wanted:
             if name in PEERS and importlib.util.find_spec(PEERS[name]):
                 peer = build(name, network)
-                counts[name], runs[name] = peer.parameters, runner(peer, network)
+                chosen = choose(peer, network) if name == "with options" else {}
+                counts[name] = peer.parameters
+                if chosen or name != "with options":
+                    runs[name] = runner(peer, network, chosen)
         measured = medians(runs, options.repeats, options.seconds)
+        if "with options" in counts and "with options" not in runs and "jaxconv" in measured:
+            measured["with options"] = measured["jaxconv"]  # none are picked: the same program
         row = {"key": network.name, "seconds": measured, "parameters": counts, "failed": {}}
         print(f"{network.name}: {_line(measured)}", flush=True)
         rows.append(row)
@@ -126,16 +137,25 @@ def race(
 
 def build(name: str, network: Network) -> Peer:
     """A network in one framework."""
-    module = "flax" if name == "fast(flax)" else name
+    module = {"fast(flax)": "flax", "with options": "jaxconv"}.get(name, name)
     make = importlib.import_module(f"benchmarks._peers_{module}").build
     return make(network, wrap=jc.fast) if name == "fast(flax)" else make(network)
 
 
-def runner(peer: Peer, network: Network) -> Callable[[], None]:
+def choose(peer: Peer, network: Network) -> dict[str, Any]:
+    """The compiler options for a training step."""
+    images, labels = data(network)
+    return jc.compiler_options(peer.step, peer.carry, peer.images(images), labels)
+
+
+def runner(
+    peer: Peer, network: Network, chosen: dict[str, Any] | None = None
+) -> Callable[[], None]:
     """One training step as a function of nothing, which goes on from the last one."""
     images, labels = data(network)
     x, labels = jax.device_put((peer.images(images), labels))
-    step, carry = jax.jit(peer.step, donate_argnums=0), jax.tree.map(jax.numpy.array, peer.carry)
+    step = jax.jit(peer.step, donate_argnums=0, compiler_options=chosen or None)
+    carry = jax.tree.map(jax.numpy.array, peer.carry)
 
     def run():
         nonlocal carry
@@ -222,7 +242,8 @@ def _ratio_table(rows: Sequence[_report.Row]) -> str:
     for row in rows:
         found = row["seconds"].get
         ratio = lambda a, b: found(a) / found(b) if found(a) and found(b) else None  # noqa: B023
-        faster, over = ratio("flax", "jaxconv"), ratio("jaxconv", "torch")
+        ours = "with options" if found("with options") else "jaxconv"
+        faster, over = ratio("flax", ours), ratio(ours, "torch")
         share = ratio("jaxconv", "fast(flax)")
         percent = "" if share is None else f"{100 * share:.0f} %"
         cells = map(_report.times, (faster, over, ratio("flax", "torch")))
@@ -250,6 +271,7 @@ def _picture(path: pathlib.Path, rows: Sequence[_report.Row]) -> None:
         "keras": ("P", "#b56576"),
         "torch.compile": ("x", "black"),
         "jaxconv": ("o", BLUE),
+        "with options": ("*", BLUE),
     }
 
     def fill(figure):

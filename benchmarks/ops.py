@@ -7,7 +7,8 @@ cores or on one, whichever is faster): its threads spin after every operation an
 / ours" is how many times faster this library's operation is than the one that every JAX library
 lowers to, "ours / torch" how many times slower than PyTorch's. The second table asks of every row
 of the table that chooses formulations on a CPU whether what it names is still the fastest of all
-that are there.
+that are there. With --tune-malloc every process, PyTorch's too, keeps memory as
+`jaxconv.tune_malloc` tells it.
 """
 
 import argparse
@@ -33,7 +34,9 @@ def main(argv: list[str]) -> None:
     cases = select(options.only, TINY if options.quick else CASES)
     if not cases:
         sys.exit(f"benchmarks ops: no case matches {options.only!r}.")
-    folder = pathlib.Path(options.folder)
+    folder = _report.folder(options)
+    if options.tune_malloc:
+        _machine.keep_memory()
     print(_machine.describe() + "\n")
     if "race" in options.parts or "torch" in options.parts:
         if "race" in options.parts:
@@ -62,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=1.0, help="most time of one candidate")
     parser.add_argument("--quick", action="store_true", help="tiny cases: does it run?")
     parser.add_argument("--parts", default="race,torch,table", help="what to measure")
-    parser.add_argument("--folder", default=str(_report.RESULTS), help="where results go")
+    _report.add_folder(parser)
     return parser
 
 
