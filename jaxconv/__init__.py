@@ -53,6 +53,7 @@ from jaxconv.layers import max_blur_pool as max_blur_pool
 from jaxconv.layers import max_pool as max_pool
 from jaxconv.layers import min_pool as min_pool
 from jaxconv.layers import pad as pad
+from jaxconv.layers import phase_scorer as phase_scorer
 from jaxconv.layers import pixel_shuffle as pixel_shuffle
 from jaxconv.layers import pixel_unshuffle as pixel_unshuffle
 from jaxconv.layers import polyphase_around as polyphase_around

@@ -126,6 +126,13 @@ LAYERS = [
     Case("pixel_unshuffle", layers.pixel_unshuffle((2, 3)), (2, 4, 6, 2)),
     Case("polyphase_down", layers.polyphase_down((3, 2), low_pass=3), (2, 6, 4, 3)),
     Case("polyphase_down", layers.polyphase_down(2, norm="l1"), VOLUME_OF_CIRCLES),
+    Case(
+        "polyphase_down",
+        layers.polyphase_down(2, scorer=layers.phase_scorer(2)),
+        (2, 6, 4, 3),
+        trains=True,
+    ),
+    Case("phase_scorer", layers.phase_scorer(3), (2, 9, 4)),
     Case("polyphase_around", layers.polyphase_around(layers.conv(2, 1), 3), (2, 9, 4)),
 ]
 
@@ -154,6 +161,7 @@ OPS = [
     Case("polyphase_select", op(margin), LINE),
     Case("polyphase_down", op(lambda x: ops.polyphase_down(x, 3, norm="linf")[0]), LINE),
     Case("polyphase_up", op(back_up), (2, 4, 6, 3)),
+    Case("polyphase_split", op(lambda x: ops.polyphase_split(x, (3, 2))), (2, 6, 4, 3)),
     Case("resize", op(lambda x: ops.resize(x, (5, 9))), IMAGE),
 ]
 

@@ -137,6 +137,13 @@ CONTRACTS = [
         )
         for stride, rank in itertools.product((2, 3), (2, 3))
     ),
+    Contract(
+        "polyphase_down",
+        layers.polyphase_down(2, scorer=layers.phase_scorer(2)),
+        SIZES[2],
+        lambda size: Promise("equivariant", 2),
+        words="learned",
+    ),
     *(
         Contract(
             "polyphase_around",
@@ -219,7 +226,9 @@ CONTRACTS = [
     ),
     *(
         Contract(name, getattr(layers, name)(), SIZES[rank], lambda size: INVARIANT)
-        for name, rank in itertools.product(("global_avg_pool", "global_max_pool"), (1, 2, 3))
+        for name, rank in itertools.product(
+            ("global_avg_pool", "global_max_pool", "phase_scorer"), (1, 2, 3)
+        )
     ),
     *(
         Contract(

@@ -321,3 +321,39 @@ def test_convnext_block_equals_torch(rng):
     y = y @ p["narrow"]["kernel"] + p["narrow"]["bias"]
     expected = x + (y * p["layer_scale"]["scale"]).numpy()
     assert_close(block.apply(params, {}, jnp.asarray(x))[0], jnp.asarray(expected))
+
+
+EXACT = {
+    "mobilenet_v2": lambda **how: mobilenet_v2(3, width=0.1, stem="cifar", **how),
+    "convnext": lambda **how: convnext("atto", 3, patch=1, **how),
+    "unet": lambda **how: unet(2, (3, 4, 5), **how),
+}
+
+
+def _moves_with_x(f, x):
+    """The largest error of f under shifts within a stride and some others, relative to f."""
+    shifts = [(0, 0), (0, 1), (1, 0), (3, 5), (7, 2), (2, 4)]
+    y = np.asarray(f(jnp.stack([jnp.roll(x, shift, (0, 1)) for shift in shifts])))
+    spatial = y.ndim == 4
+    errors = [
+        np.abs(one - (np.roll(y[0], shift, (0, 1)) if spatial else y[0])).max()
+        for one, shift in zip(y, shifts, strict=True)
+    ]
+    return max(errors) / np.abs(y[0] - y[0].mean()).max()
+
+
+@pytest.mark.parametrize("name", list(EXACT))
+def test_polyphase_makes_a_model_exact_and_its_strided_twin_is_not(name):
+    how = {"around": jc.polyphase_around} if name == "unet" else {"down": jc.polyphase_down}
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 8, 3)), jnp.float32)
+    twin = EXACT[name](padding_mode="circular")
+    exact = EXACT[name](padding_mode="circular", **how)
+    trees = [model.init(jax.random.key(0), x[None]) for model in (twin, exact)]
+    sizes = [sorted(leaf.shape for leaf in jax.tree.leaves(tree)) for tree in trees]
+    assert sizes[0] == sizes[1]
+    strided, mended = (
+        jax.jit(lambda x, f=model.apply, t=tree: f(*t, x)[0], compiler_options=QUICK)
+        for model, tree in zip((twin, exact), trees, strict=True)
+    )
+    assert _moves_with_x(mended, x) <= 1e-5
+    assert _moves_with_x(strided, x) > 1e-2

@@ -152,41 +152,97 @@ def test_the_first_of_the_largest_flips_on_ties():
     assert {"lattice", "two lattices", "board", "permuted"} <= flipped
 
 
+def selections(suite, **options):
+    """The selection of every image by a stride of 2; one compilation per number of channels."""
+    found = {}
+    for channels in sorted({x.shape[-1] for x in suite.values()}):
+        names = [name for name, x in suite.items() if x.shape[-1] == channels]
+        x = jnp.asarray(np.stack([suite[name] for name in names]))
+        selected = quick_jit(lambda x: ops.polyphase_select(x, 2, **options))(x)
+        for row, name in enumerate(names):
+            found[name] = type(selected)(*[np.asarray(field)[row] for field in selected])
+    return found
+
+
 def test_ties_are_counted():
-    suite = tie_suite()
-    found = {name: ops.polyphase_select(x[None], 2) for name, x in suite.items()}
-    ties = {name: int(selection.ties[0]) for name, selection in found.items()}
-    expected = dict.fromkeys(suite, 0) | {"constant": 3, "zero": 3, "board": 1}
+    found = selections(tie_suite())
+    ties = {name: int(selection.ties) for name, selection in found.items()}
+    expected = dict.fromkeys(found, 0) | {"constant": 3, "zero": 3, "board": 1}
     assert ties == expected
-    assert float(found["lattice"].margin[0]) == 0 < float(found["random"].margin[0])
-    assert float(found["one-hot"].margin[0]) == 1
+    assert float(found["lattice"].margin) == 0 < float(found["random"].margin)
+    assert float(found["one-hot"].margin) == 1
+    assert float(found["lattice"].radius) == 0 < float(found["random"].radius)
+
+
+@pytest.mark.parametrize("norm", NUMPY_NORM)
+def test_no_error_within_the_radius_changes_the_choice_and_larger_ones_do(norm):
+    """The worst signs for every pair of phases: smaller where chosen, larger elsewhere."""
+    rng = np.random.default_rng(2)
+    x = rng.uniform(0.5, 1, (200, 4, 4, 1)).astype(np.float32)
+    select = quick_jit(lambda x: ops.polyphase_select(x, 2, norm=norm))
+    found = select(x)
+    phase = np.arange(4) % 2
+    mine = (2 * phase[:, None] + phase[None])[None, ..., None] == np.asarray(found.index).reshape(
+        -1, 1, 1, 1
+    )
+    step = np.asarray(found.radius).reshape(-1, 1, 1, 1) * np.abs(x).max((1, 2, 3), keepdims=True)
+    changed = {}
+    for scale in (0.999, 8.0):
+        moved = x + scale * step * np.where(mine, -1, 1).astype(np.float32)
+        changed[scale] = np.mean(np.asarray(select(moved).index != found.index))
+    assert changed[0.999] == 0
+    assert changed[8.0] > 0.5
+    assert np.mean(np.asarray(found.radius) > 0) > 0.95
 
 
 def test_narrow_and_wide_dtypes_choose_alike():
     x = images(6, 8, 8, 3)
     with jax.enable_x64(True):
-        chosen = [
-            np.asarray(ops.polyphase_select(jnp.asarray(x).astype(dtype), 2).index)
-            for dtype in (jnp.float32, jnp.float64, jnp.bfloat16)
-        ]
+        narrow = (jnp.float32, jnp.float64, jnp.bfloat16)
+        chosen = quick_jit(lambda *xs: [ops.polyphase_select(x, 2).index for x in xs])(
+            *[jnp.asarray(x).astype(dtype) for dtype in narrow]
+        )
     np.testing.assert_array_equal(chosen[0], chosen[1])
     np.testing.assert_array_equal(chosen[0], chosen[2])
 
 
 def test_up_is_the_adjoint_of_down_with_its_index():
+    """For a choice, and for a mixture of phases."""
     x = jnp.asarray(images(4, 6, 8, 3))
-    y, index = ops.polyphase_down(x, (3, 2))
-    back = jax.vjp(lambda x: ops.polyphase_down(x, (3, 2))[0], x)[1](y)[0]
-    np.testing.assert_array_equal(back, ops.polyphase_up(y, index, (3, 2)))
-    other = ops.polyphase_up(y, (index + 1) % 6, (3, 2))
-    assert not np.array_equal(back, other)
+    weights = jax.nn.softmax(jnp.asarray(images(4, 6, seed=1)))
+
+    @quick_jit
+    def both(x, weights):
+        found = []
+        for index in (None, weights):
+            y, index = ops.polyphase_down(x, (3, 2), index=index)
+            down = lambda x, index=index: ops.polyphase_down(x, (3, 2), index=index)[0]
+            back = jax.vjp(down, x)[1](y)[0]
+            other = jnp.roll(index, 1, -1) if index.ndim == 2 else (index + 1) % 6
+            ups = [ops.polyphase_up(y, i, (3, 2)) for i in (index, other)]
+            found.append((y, back, *ups))
+        return found
+
+    found = both(x, weights)
+    for _, back, up, other in found:
+        assert_close(back, up, 1e-6)
+        assert np.abs(np.asarray(up - other)).max() > 0.1
+    phases = np.stack([x[:, a::3, b::2] for a in range(3) for b in range(2)], 1)
+    assert_close(found[1][0], np.einsum("np,nphwc->nhwc", np.asarray(weights), phases))
 
 
 def test_a_low_pass_is_sampled_and_the_choice_is_made_without_it():
     x = jnp.asarray(images(4, 8, 8, 3))
-    y, index = ops.polyphase_down(x, 2, low_pass=5)
-    np.testing.assert_array_equal(index, ops.polyphase_select(x, 2).index)
-    assert_close(y, ops.polyphase_down(ops.blur(x, 5), 2, index=index)[0])
+
+    @quick_jit
+    def all_of(x):
+        y, index = ops.polyphase_down(x, 2, low_pass=5)
+        blurred = ops.polyphase_down(ops.blur(x, 5), 2, index=index)[0]
+        return y, index, blurred, ops.polyphase_select(x, 2).index
+
+    y, index, blurred, chosen = all_of(x)
+    np.testing.assert_array_equal(index, chosen)
+    assert_close(y, blurred)
 
 
 def encoder_and_decoder():
@@ -225,17 +281,23 @@ def block(shared):
     return jc.serial(inner, jax.nn.relu, layers.conv(5, 3, padding_mode="circular"), jnp.tanh)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_branches_that_choose_apart_break_what_one_choice_keeps(seed):
-    x = images(8, 8, 3, seed=seed)
+def test_branches_that_choose_apart_break_what_one_choice_keeps():
+    """Three images and networks each."""
+    keys = [jax.random.key(seed) for seed in range(3)]
+    xs = np.stack([every_shift(images(8, 8, 3, seed=seed)) for seed in range(3)])
     errors = {}
     for shared in (True, False):
         model = jc.serial(block(shared), layers.global_avg_pool())
-        params, state = model.init(jax.random.key(seed), x[None])
-        y = np.asarray(quick_jit(model.apply)(params, state, every_shift(x))[0])
-        errors[shared] = np.abs(y - y[0]).max() / np.abs(y).max()
-    assert errors[True] <= 1e-5
-    assert errors[False] > 1e-2
+
+        def logits(key, x, model=model):
+            params, state = model.init(key, x[:1])
+            return model.apply(params, state, x)[0]
+
+        one = quick_jit(logits)
+        y = np.stack([np.asarray(one(key, x)) for key, x in zip(keys, xs, strict=True)])
+        errors[shared] = np.abs(y - y[:, :1]).max((1, 2)) / np.abs(y).max((1, 2))
+    assert (errors[True] <= 1e-5).all()
+    assert (errors[False] > 1e-2).all()
 
 
 def invariance(model, x):
@@ -266,6 +328,96 @@ def test_a_resnet_is_invariant_to_all_shifts_and_its_strided_twin_is_not():
     assert invariance(strided, x)[0] > 1e-2
 
 
+def learned(**options):
+    return layers.polyphase_down(2, scorer=layers.phase_scorer(4), **options)
+
+
+@pytest.mark.parametrize("name", tie_suite())
+def test_a_learned_choice_follows_every_shift(name):
+    """144 shifts: equal logits up to rounding are told apart by content, and nothing flips."""
+    x = every_shift(tie_suite()[name])
+    layer = learned()
+    params, state = layer.init(jax.random.key(0), x)
+    y = np.asarray(quick_jit(layer.apply)(params, state, x)[0])
+    assert all(is_a_roll(one, y[0]) for one in np.unique(y, axis=0))
+
+
+def test_logits_that_differ_by_rounding_count_as_equal():
+    x = jnp.asarray(images(12, 8, 8, 2))
+    logits = jnp.asarray([[0.1, 5.0, 5.0 - 4e-5, -5.0]] * 12, jnp.float32)
+    found = ops.polyphase_select(x, 2, logits=logits)
+    norms = np.stack([np.sum(np.square(x[:, a::2, b::2]), (1, 2, 3)) for a, b in ((0, 1), (1, 0))])
+    np.testing.assert_array_equal(found.index, 1 + norms.argmax(0))
+    assert len(set(found.index.tolist())) == 2
+    apart = logits.at[:, 2].set(5.0 - 4e-3)
+    np.testing.assert_array_equal(ops.polyphase_select(x, 2, logits=apart).index, 1)
+
+
+def test_a_choice_is_learned_with_noise_that_cools():
+    """In training a mixture, nearer to one phase the colder it is; in evaluation a choice."""
+    x = jnp.asarray(images(64, 8, 8, 3))
+    layer = learned(temperature=lambda step: 10.0 * 0.01**step)
+    params, state = layer.init(jax.random.key(0), x)
+
+    @quick_jit
+    def train(params, state, key):
+        def loss(params):
+            y, new = layer.apply(params, state, x, train=True, key=key)
+            return jnp.mean(y**2), (y, new)
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    phases = np.stack([x[:, a::2, b::2] for a in range(2) for b in range(2)], 1).reshape(64, 4, -1)
+    shares = []
+    for step in range(3):
+        assert int(state["step"]) == step
+        gradient, (y, state) = train(params, state, jax.random.key(step))
+        assert all(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(gradient))
+        samples = np.asarray(y).reshape(64, -1)
+        weights = [np.linalg.lstsq(p.T, q)[0] for p, q in zip(phases, samples, strict=True)]
+        np.testing.assert_allclose(np.sum(weights, axis=1), 1, atol=1e-4)
+        shares.append(np.mean(np.max(weights, axis=1)))
+    assert shares[0] < 0.5 < 0.9 < shares[1] < shares[2]
+    y, same = layer.apply(params, state, x)
+    assert same is state
+    errors = np.abs(phases - np.asarray(y).reshape(64, 1, -1)).max(-1)
+    np.testing.assert_array_equal(np.min(errors, axis=1), 0)
+
+
+def test_a_scorer_learns_what_the_loss_asks_for():
+    """The phase of the smallest values, which the norm would never choose."""
+    x = jnp.abs(jnp.asarray(images(128, 4, 4, 1)))
+    layer = learned(temperature=0.5)
+    params, state = layer.init(jax.random.key(3), x)
+
+    @quick_jit
+    def step(params, key):
+        loss = lambda params: jnp.mean(layer.apply(params, state, x, train=True, key=key)[0])
+        return jax.tree.map(lambda p, g: p - 2.0 * g, params, jax.grad(loss)(params))
+
+    mean = lambda params: float(jnp.mean(layer.apply(params, state, x)[0]))
+    before = mean(params)
+    for number in range(60):
+        params = step(params, jax.random.key(number))
+    by_norm = float(jnp.mean(ops.polyphase_down(x, 2)[0]))
+    smallest = float(jnp.mean(ops.polyphase_split(x, 2).reshape(128, 4, -1).mean(-1).min(1)))
+    assert smallest <= mean(params) < smallest + 0.1 * (by_norm - smallest)
+    assert before > smallest + 0.2 * (by_norm - smallest)
+
+
+def test_a_learned_encoder_and_its_decoder_commute_with_every_shift():
+    body = layers.conv(4, 3, padding_mode="circular")
+    model = layers.polyphase_around(body, 2, scorer=layers.phase_scorer(4))
+    x = images(12, 12, 2)
+    params, state = model.init(jax.random.key(0), x[None])
+    y = np.asarray(quick_jit(model.apply)(params, state, every_shift(x))[0])
+    expected = every_shift(y[0])
+    assert np.abs(y - expected).max() / np.abs(expected).max() <= 1e-5
+    mixed, new = model.apply(params, state, x[None], train=True, key=jax.random.key(1))
+    assert (np.asarray(mixed) != 0).all()  # in training every phase gets its share
+    assert int(new["step"]) == 1
+
+
 def test_errors():
     x = jnp.zeros((2, 9, 8, 3))
     for function, where in (
@@ -282,16 +434,40 @@ def test_errors():
     x = x[:, :8]
     with raises(
         ValueError,
-        "polyphase_down: index has shape (3,); expected (2,), one phase per example of x. Got x "
-        "of shape (2, 8, 8, 3). Pass the index that polyphase_down returned for the same batch.",
+        "polyphase_down: index holds int32 of shape (3,); expected integers (2,), one phase per "
+        "example of x, or floats (2, 4). Got x of shape (2, 8, 8, 3). Pass the index that "
+        "polyphase_down returned for the same batch and stride.",
     ):
         ops.polyphase_down(x, 2, index=jnp.zeros(3, jnp.int32))
     with raises(
-        TypeError,
-        "polyphase_up: index does not hold integers; expected the index that polyphase_down "
-        "returns. Got index of dtype float32. Use index.astype('int32').",
+        ValueError,
+        "polyphase_up: index holds float32 of shape (2,); expected integers (2,), one phase per "
+        "example of y, or floats (2, 4). Got y of shape (2, 8, 8, 3). Pass the index that "
+        "polyphase_down returned for the same batch and stride.",
     ):
         ops.polyphase_up(x, jnp.zeros(2), 2)
+    with raises(
+        ValueError,
+        "polyphase_select: logits hold float32 of shape (2, 3); expected floats (2, 4), one per "
+        "example and phase. Got x of shape (2, 8, 8, 3). Score every phase of "
+        "polyphase_split(x, stride).",
+    ):
+        ops.polyphase_select(x, 2, logits=jnp.zeros((2, 3)))
+    with raises(
+        ValueError,
+        "polyphase_down: noise cannot be divided by such a temperature; expected more than 0. "
+        "Got temperature=0. Use temperature=1.0, or a schedule.",
+    ):
+        layers.polyphase_down(2, temperature=0)
+    learned = layers.polyphase_down(2, scorer=layers.phase_scorer())
+    params, state = learned.init(jax.random.key(0), x)
+    with raises(
+        ValueError,
+        "polyphase_down: has no key to draw the noise of its choice from; expected one when "
+        "train=True. Got key=None. Call apply(..., train=True, key=jax.random.key(0)), with a "
+        "new key every step.",
+    ):
+        learned.apply(params, state, x, train=True)
     for make in (
         layers.polyphase_down,
         lambda **options: layers.polyphase_around(jax.nn.relu, **options),

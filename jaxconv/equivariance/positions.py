@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from jaxconv import _parse
-from jaxconv.ops.polyphase import pixel_scores, pixel_views
+from jaxconv.ops._phase_scores import pixel_scores, pixel_views
 
 
 class Position(NamedTuple):

@@ -26,6 +26,7 @@ from jaxconv.layers.local_conv import local_conv as local_conv
 from jaxconv.layers.norm import group_norm as group_norm
 from jaxconv.layers.norm import instance_norm as instance_norm
 from jaxconv.layers.norm import layer_norm as layer_norm
+from jaxconv.layers.polyphase import phase_scorer as phase_scorer
 from jaxconv.layers.polyphase import polyphase_around as polyphase_around
 from jaxconv.layers.polyphase import polyphase_down as polyphase_down
 from jaxconv.layers.pool import avg_pool as avg_pool

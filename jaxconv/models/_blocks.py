@@ -30,15 +30,17 @@ Layers = Mapping[str, Any]
 
 
 class Style(NamedTuple):
-    """How a model pads, and how it goes from one resolution to the next.
+    """How a model pads, how it goes from one resolution to the next, and what bends its maps.
 
     Attributes:
         padding_mode: what its padding holds.
         down: the model's hook, or None for strides inside layers.
+        activation: between its convolutions.
     """
 
     padding_mode: PaddingMode = "zeros"
     down: Down | None = None
+    activation: LayerLike = jax.nn.relu
 
     def stride(self, stride: int) -> int:
         """Stride of a layer that samples: its own, or 1 when `down` samples after it."""

@@ -28,6 +28,7 @@ def resnet(
     stem: str | None = None,
     padding_mode: PaddingMode = "zeros",
     down: Down | None = None,
+    activation: LayerLike = jax.nn.relu,
 ) -> Layer:
     """Classifies images with a stack of residual blocks and a global average.
 
@@ -51,6 +52,8 @@ def resnet(
         padding_mode: "zeros", "circular", "reflect" or "edge", for all axes or one per axis.
         down: None for strided convolutions and pools; else a function stride -> layer that
             samples instead of them, once for a block's body and shortcut together.
+        activation: layer or function after every norm and sum; it keeps the shape. With
+            `down=ideal_down` and `filtered_polynomial()` nothing aliases (with the CIFAR stem).
 
     Returns:
         A `Layer`.
@@ -77,7 +80,7 @@ def resnet(
     small = depth in _CIFAR_DEPTHS
     stem = stem or ("cifar" if small else "imagenet")
     _parse.choice("resnet", "stem", stem, ("cifar", "imagenet"))
-    style = Style(padding_mode, down)
+    style = Style(padding_mode, down, activation)
     width = 16 if small else 64
     counts = ((depth - 2) // 6,) * 3 if small else _STAGES[depth]
     block = _plain if small else _basic if depth < 50 else _bottleneck
@@ -97,12 +100,14 @@ def resnet(
 
 def _stem(kind: str, features: int, style: Style) -> Layer:
     if kind == "cifar":
-        return serial(conv=_conv(features, 3, 1, style), norm=batch_norm(), relu=jax.nn.relu)
+        return serial(
+            conv=_conv(features, 3, 1, style), norm=batch_norm(), activation=style.activation
+        )
     pool = max_pool(3, stride=style.stride(2), padding="half", padding_mode=style.padding_mode)
     return serial(
         conv=_conv(features, 7, 2, style),
         norm=batch_norm(),
-        relu=jax.nn.relu,
+        activation=style.activation,
         **style.sampled(2),
         pool=serial(max_pool=pool, **style.sampled(2)),
     )
@@ -111,8 +116,8 @@ def _stem(kind: str, features: int, style: Style) -> Layer:
 def _stage(
     block: Callable[..., Layer], count: int, features: int, stride: int, style: Style
 ) -> Layer:
-    first = [block(features, stride, style, project=True), jax.nn.relu]
-    others = [block(features, 1, style, project=False), jax.nn.relu] * (count - 1)
+    first = [block(features, stride, style, project=True), style.activation]
+    others = [block(features, 1, style, project=False), style.activation] * (count - 1)
     return serial(*first, *others)
 
 
@@ -151,7 +156,7 @@ def _two_convs(
     before = {
         "conv_1": _conv(features, 3, stride, style),
         "norm_1": batch_norm(),
-        "relu_1": jax.nn.relu,
+        "activation_1": style.activation,
     }
     after = {"conv_2": _conv(features, 3, 1, style), "norm_2": batch_norm()}
     return strided_residual(before, after, shortcut, style.sampled(stride))
@@ -162,10 +167,10 @@ def _bottleneck(features: int, stride: int, style: Style, *, project: bool) -> L
     before = {
         "conv_1": _conv(features, 1, 1, style),
         "norm_1": batch_norm(),
-        "relu_1": jax.nn.relu,
+        "activation_1": style.activation,
         "conv_2": _conv(features, 3, stride, style),
         "norm_2": batch_norm(),
-        "relu_2": jax.nn.relu,
+        "activation_2": style.activation,
     }
     after = {"conv_3": _conv(4 * features, 1, 1, style), "norm_3": batch_norm()}
     shortcut = _projection(4 * features, stride, project)

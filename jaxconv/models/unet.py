@@ -1,16 +1,19 @@
 """From image to image: down to coarse pixels and back up, with a bridge at every size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxconv import _parse
-from jaxconv._types import Layer, PaddingMode
+from jaxconv._types import Layer, LayerLike, PaddingMode
 from jaxconv.compose import parallel, serial
 from jaxconv.layers import batch_norm, conv, conv_transpose, max_pool
 from jaxconv.models._blocks import Down, Style, channels_last
+
+Around = Callable[[LayerLike, int], LayerLike]
+"""Makes, of a body and a stride, a layer that samples, runs the body, and samples back."""
 
 
 def unet(
@@ -20,6 +23,7 @@ def unet(
     padding_mode: PaddingMode = "zeros",
     down: Down | None = None,
     up: Down | None = None,
+    around: Around | None = None,
 ) -> Layer:
     """Gives every pixel a vector of logits, from what surrounds it near and far.
 
@@ -32,7 +36,7 @@ def unet(
     Params: {"level_1": {"encode", "inside", "decode"}, "head"}, level 2 inside level 1.
     State: the statistics of the norms.
     Equivariance: with padding_mode="circular" and axes that 2^levels divides, equivariant to
-    shifts by 2^levels, levels = len(features) - 1.
+    shifts by 2^levels, levels = len(features) - 1; with around=polyphase_around to every shift.
 
     Args:
         classes: logits per pixel.
@@ -42,12 +46,16 @@ def unet(
             channels and samples after max pools with stride 1.
         up: None for transposed convolutions with window and stride 2; else a function
             stride -> layer that keeps the channels and multiplies the spatial axes.
+        around: instead of both, a function (body, stride) -> layer that samples, runs the body
+            and puts its pixels back where they came from: `polyphase_around`, which chooses the
+            pixels once for a level's encoder and decoder. A convolution with window 2 follows.
 
     Returns:
         A `Layer`.
 
     Raises:
-        ValueError: for no features; in `init` for channels-first images.
+        ValueError: for no features, or `around` beside `down` or `up`; in `init` for
+            channels-first images.
 
     Example:
         >>> import jax, jax.numpy as jnp
@@ -68,23 +76,39 @@ def unet(
             "unet: has no levels; expected at least one. Got features=(). "
             "Use features=(64, 128, 256), say."
         )
+    if around is not None and not down is up is None:
+        raise ValueError(
+            "unet: around samples down and up already; expected it without them. "
+            f"Got down={down!r} and up={up!r}. Leave both out."
+        )
     style = Style(padding_mode, down)
     model = serial(
-        level_1=_level(1, list(features), style, up),
+        level_1=_level(1, list(features), style, up, around),
         head=conv(classes, 1, padding="valid"),
         name="unet",
     )
     return channels_last(model)
 
 
-def _level(number: int, features: list[int], style: Style, up: Down | None) -> Layer:
+def _level(
+    number: int, features: list[int], style: Style, up: Down | None, around: Around | None
+) -> Layer:
     encode = _convs(features[0], style)
     if len(features) == 1:
         return encode
-    pool = max_pool(2, stride=style.stride(2), padding="same", padding_mode=style.padding_mode)
-    inner: dict[str, Any] = {"pool": pool, **style.sampled(2)}
-    inner[f"level_{number + 1}"] = _level(number + 1, features[1:], style, up)
-    inner["up"] = conv_transpose(features[0], 2, stride=2) if up is None else up(2)
+    deeper: dict[str, Any] = {
+        f"level_{number + 1}": _level(number + 1, features[1:], style, up, around)
+    }
+    step = 1 if around else style.stride(2)
+    inner: dict[str, Any] = {
+        "pool": max_pool(2, stride=step, padding="same", padding_mode=style.padding_mode)
+    }
+    if around:
+        inner["around"] = around(serial(**deeper), 2)
+        inner["up"] = conv(features[0], 2, padding_mode=style.padding_mode)
+    else:
+        inner |= {**style.sampled(2), **deeper}
+        inner["up"] = conv_transpose(features[0], 2, stride=2) if up is None else up(2)
     both = parallel(bridge=lambda x: x, deeper=serial(**inner), combine=_join)
     return serial(encode=encode, inside=both, decode=_convs(features[0], style))
 

@@ -16,8 +16,9 @@ from jaxconv.ops.pad import pad as pad
 from jaxconv.ops.patches import fold as fold
 from jaxconv.ops.patches import patches as patches
 from jaxconv.ops.polyphase import polyphase_down as polyphase_down
-from jaxconv.ops.polyphase import polyphase_select as polyphase_select
+from jaxconv.ops.polyphase import polyphase_split as polyphase_split
 from jaxconv.ops.polyphase import polyphase_up as polyphase_up
+from jaxconv.ops.polyphase_select import polyphase_select as polyphase_select
 from jaxconv.ops.pool import max_pool as max_pool
 from jaxconv.ops.pool import min_pool as min_pool
 from jaxconv.ops.pool_indices import max_pool_with_indices as max_pool_with_indices
