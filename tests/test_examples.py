@@ -1,6 +1,7 @@
 """Every example runs, small, and the numbers that it returns say what its story says."""
 
 import importlib.util
+import itertools
 import json
 import pathlib
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jaxconv as jc
 from jaxconv.train import data
 
 EXAMPLES = pathlib.Path(__file__).parent.parent / "examples"
@@ -167,3 +169,58 @@ def test_shift_equivariance_denoising(tmp_path):
     assert min(row["crop_mean"], row["translation_worst"]) > 1e-2
     assert len(list(tmp_path.glob("*.png"))) == 2
     assert "½ pixel" in (tmp_path / "table.md").read_text()
+
+
+def test_shift_invariance_cifar(tmp_path, monkeypatch):
+    """The whole experiment on small models; and every variant of it builds."""
+    example = load("shift_invariance_cifar")
+    rng = np.random.default_rng(0)
+    for split, label, number in itertools.product(("train", "test"), range(10), range(4)):
+        folder = tmp_path / "images" / split / str(label)
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(12 * label, 12 * label + 130, (32, 32, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    recipe = example.Recipe(
+        limit_per_class=4, epochs=2, batch_size=8, images=2, crop_images=4, test_images=20
+    )
+    x = jax.ShapeDtypeStruct((2, 32, 32, 3), np.float32)
+    real = example.variants(recipe)
+    parameters = {
+        name: sum(leaf.size for leaf in jax.tree.leaves(_init(make(), x)[0]))
+        for name, make in real.items()
+    }
+    assert len(real) == 9
+    assert {name for name, count in parameters.items() if count != 269_722} == {
+        "learned polyphase", "alias-free",
+    }  # fmt: skip
+
+    def small(down):
+        conv = jc.conv(4, 3, padding_mode="circular")
+        return lambda: jc.serial(conv, jax.nn.relu, down, jc.global_avg_pool(), jc.dense(10))
+
+    few = {"circular": small(jc.max_pool(1, stride=4)), "polyphase": small(jc.polyphase_down(4))}
+    monkeypatch.setattr(example, "variants", lambda recipe: few)
+    run = {
+        "data_name": "folder",
+        "data_dir": str(tmp_path / "images"),
+        "recipe": recipe,
+        "seeds": 1,
+    }
+    page = tmp_path / "page.md"
+    found = example.main(**run, rounds=1, out=tmp_path / "out", page=page)
+    strided, exact = (found["results"][name] for name in few)
+    assert [result["c_all"] for result in exact] == [1.0]
+    assert all(result["eps_inf"] < 1e-5 for result in exact)
+    assert all(result["eps_inf"] > 1e-3 for result in strided)
+    assert found["times"].keys() == few.keys()
+    words = page.read_text()
+    assert "| polyphase |" in words
+    assert "statement about circular shifts" in words
+    assert page.with_suffix(".png").exists()
+    monkeypatch.setattr(example, "scores", None)  # what is stored is not measured again
+    again = example.main(**run, rounds=1, out=tmp_path / "out", page=page)
+    assert again == found
+
+
+def _init(model, x):
+    return jax.eval_shape(model.init, jax.random.key(0), x)
