@@ -431,6 +431,6 @@ def test_messages_of_outputs_that_are_no_numbers_and_of_gains():
         "assert_equivariant: f is not equivariant to the gain, 1 of 1 elements fail; expected "
         "eps_inf <= 1.0e-05. Got eps_inf=3.33e-01 (eps_2=2.07e+00, noise floor 7.9e-08) at (2, 0), "
         "the largest at output (0, 0, 0, 0), border 3.3e-01, interior 3.3e-01. "
-        "Call audit(f, x) for the error of every operation.",
+        "A bias, relu and a kernel that does not sum to 1 break it: use affine layers.",
     ):
         eq.assert_equivariant(lambda x: x * 2 + 1, IMPULSE, eq.gain([2.0]))

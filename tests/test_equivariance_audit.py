@@ -216,6 +216,10 @@ def test_eq_t_is_the_psnr_over_valid_pixels():
     given = jnp.asarray(x, jnp.float32)
     line = eq.dense_consistency(f, given, action="interior", shifts=shifts, border=((1, 2), (2, 1)))
     circle = eq.dense_consistency(f, given, shifts=shifts)
+    assert str(circle).startswith(
+        "circular shift, 4 shifts from 0 to 3 pixels, against the unshifted where the law is "
+        "known, 2 images, seed 0\nC_pixel "
+    )
     masked = masked_psnr(f, x, shifts, ((1, 2), (2, 1)))
     everywhere = masked_psnr(f, x, shifts, None)
     np.testing.assert_allclose(line.eq_t, masked, atol=1e-3)
@@ -228,7 +232,23 @@ def test_protocols_draw_their_own_ranges():
     found = eq.consistency(lambda x: x.mean((1, 2)), X, protocol="aps-cifar", seed=1)
     assert found.range[0] >= -3
     assert found.range[1] <= 2
-    assert "protocol aps-cifar" in str(found)
+    assert str(found).startswith("protocol aps-cifar (circular, shifts -3 to 2), 2 shifts from -")
+    lines = lambda x: jnp.stack([x[:, 0].sum((1, 2)), x[:, 4].sum((1, 2))], axis=-1)
+    axes = eq.consistency(lines, X, protocol="lie-deriv")
+    assert axes.shifts == 1 + 8 + 8  # k pixels along one axis, then along the other
+    assert (axes.predictions[1 + 4] != axes.predictions[0]).all()  # the two lines change places
+    assert (axes.predictions[9:] == axes.predictions[0]).all()
+    with raises(
+        ValueError,
+        "consistency: crops of 224 at offsets up to 31 reach beyond an image of 8 pixels; expected "
+        "at least 255. Got protocol='lpf-imagenet'. Use larger images, or "
+        "protocol('lpf-imagenet')._replace(crop=..., high=...).",
+    ):
+        eq.consistency(lines, X, protocol="lpf-imagenet")
+    half = eq.consistency(lines, X, protocol=eq.protocol("afc-adversarial-half")._replace(high=1))
+    assert half.range == (0.0, 1.5)
+    assert half.shifts == 1 + 2 * 2
+    assert "shifts 0 to 1 and parts of 2), 5 shifts from 0 to 1.5 pixels" in str(half)
     names = ", ".join(f'"{name}"' for name in eq.PROTOCOLS)
     with raises(
         ValueError,
@@ -246,7 +266,10 @@ def test_protocols_draw_their_own_ranges():
         "lps-cifar": (-3, 2),
         "lps-cifar-crop": (-3, 2),
         "afc": (1, 31),
+        "afc-fractional": (1, 31),
         "afc-adversarial": (1, 31),
+        "afc-adversarial-half": (0, 30),
+        "afc-adversarial-crop": (1, 64),
         "tips": (-3, 3),
         "tips-standard": (-3, 3),
         "lie-deriv": (0, 7),

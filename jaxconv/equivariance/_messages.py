@@ -33,6 +33,19 @@ def border_only(leaf: LeafError) -> bool:
     return bool(leaf.interior.max() <= leaf.tolerance < leaf.border.max())
 
 
+_INTENSITY = "A bias, relu and a kernel that does not sum to 1 break it: use affine layers."
+_SYMMETRY = (
+    "A kernel that is not symmetric breaks it: average f over the symmetries, or the kernels."
+)
+
+_ELSEWHERE = {
+    **dict.fromkeys(("gain", "offset", "change of intensity"), _INTENSITY),
+    **dict.fromkeys(("flip", "quarter turn"), _SYMMETRY),
+    "translation": "Call lie_derivative(f, x) for what every operation contributes.",
+}
+"""What to change where an audit, which shifts by whole pixels, would find nothing."""
+
+
 def fix(error: ShiftError, leaf: LeafError) -> str:
     """One sentence on what to change, from the pattern of the failures."""
     if not np.isfinite(leaf.eps_inf.max()):
@@ -50,7 +63,7 @@ def fix(error: ShiftError, leaf: LeafError) -> str:
                 f"Only outputs within {leaf.frame.border} of the edges differ, so padding breaks "
                 f'it: use padding_mode="circular", or compare with action="interior".'
             )
-    return "Call audit(f, x) for the error of every operation."
+    return _ELSEWHERE.get(error.action, "Call audit(f, x) for the error of every operation.")
 
 
 def failure(where: str, error: ShiftError, guilty: str = "") -> str:

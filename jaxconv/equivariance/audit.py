@@ -227,6 +227,8 @@ def _limit(leaves: Sequence[jax.Array], in_axes: Sequence[tuple[int, ...]]) -> f
 def _signed(tape: Tape, found: _pass.Finite) -> tuple[np.ndarray | None, float, str]:
     """Signed Lie contributions by row along the outputs' finite error; or why there are none."""
     parts = {v: gap for v, gap in found.errors.items() if jnp.issubdtype(gap.dtype, jnp.inexact)}
+    if not parts:
+        return None, float("nan"), "no Lie derivative: no output is of real numbers"
     try:
         ends, _ = _lie.direction(tape, found.first, parts)
         contributions = _reverse.signed(tape, found.first, ends)

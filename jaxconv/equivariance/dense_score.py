@@ -18,8 +18,10 @@ class DenseConsistency(NamedTuple):
 
     Attributes:
         kind: how images were shifted.
-        shifts: how many shifts every image was given.
+        extent: smallest and largest displacement along each axis.
+        shifts: how many shifts every image was given; each is compared with the unshifted image.
         images: how many.
+        seed: of drawn shifts.
         c_pixel: share of compared pixels with the same first class, over all shifts.
         c_all: share of images with the same first class at every compared pixel of every shift.
         eq_t: 10·log10(range² / mean squared difference) in dB over compared pixels; larger is
@@ -28,8 +30,10 @@ class DenseConsistency(NamedTuple):
     """
 
     kind: str
+    extent: tuple[float, float]
     shifts: int
     images: int
+    seed: int
     c_pixel: float
     c_all: float
     eq_t: float
@@ -38,8 +42,9 @@ class DenseConsistency(NamedTuple):
     def __str__(self) -> str:
         """The numbers under the protocol that they belong to."""
         return (
-            f"{self.kind}, {self.shifts} shifts, {self.images} images, compared where the law is "
-            f"known\nC_pixel {self.c_pixel:.2%} · C_all {self.c_all:.2%} · "
+            f"{self.kind}, {self.shifts} shifts from {self.extent[0]:g} to {self.extent[1]:g} "
+            f"pixels, against the unshifted where the law is known, {self.images} images, "
+            f"seed {self.seed}\nC_pixel {self.c_pixel:.2%} · C_all {self.c_all:.2%} · "
             f"EQ-T {self.eq_t:.1f} dB of range {self.range:.3g}"
         )
 
@@ -93,8 +98,10 @@ def dense_consistency(
     decibel = 10 * np.log10(span**2 / mean) if mean > 0 else np.inf
     return DenseConsistency(
         action.name,
+        (float(elements.min()), float(elements.max())),
         len(elements),
         len(x),
+        seed,
         float(same.sum() / (count.sum() * len(x))),
         float((same == count[:, None]).all(axis=0).mean()),
         float(decibel),

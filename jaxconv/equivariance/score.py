@@ -11,9 +11,8 @@ import numpy as np
 from jaxconv import _parse
 from jaxconv.equivariance import _moves
 from jaxconv.equivariance._program import chunk_of, mapped, traced
-from jaxconv.equivariance._resampling import crop_shift
-from jaxconv.equivariance.actions import Action, Shifts, circular_shift, zero_shift
-from jaxconv.equivariance.protocols import Protocol, protocol
+from jaxconv.equivariance.actions import Action, Shifts, circular_shift
+from jaxconv.equivariance.protocols import Protocol, action_of, drawn_from, protocol, rows_of
 
 
 class Consistency(NamedTuple):
@@ -40,7 +39,7 @@ class Consistency(NamedTuple):
     """
 
     kind: str
-    range: tuple[int, int]
+    range: tuple[float, float]
     shifts: int
     pairs: str
     images: int
@@ -64,8 +63,8 @@ class Consistency(NamedTuple):
             else (f"accuracy {self.accuracy:.2%} · A_adv {self.a_adv:.2%} · ")
         )
         return (
-            f"{self.kind}, {self.shifts} shifts from {self.range[0]} to {self.range[1]} pixels, "
-            f"{self.pairs}, {self.images} images, seed {self.seed}\n"
+            f"{self.kind}, {self.shifts} shifts from {self.range[0]:g} to {self.range[1]:g} "
+            f"pixels, {self.pairs}, {self.images} images, seed {self.seed}\n"
             f"{labeled}C_all {self.c_all:.2%} · C_pair {self.c_pair:.2%} · MAC {self.mac:.2e} · "
             f"largest change {self.change:.1e} · smallest margin {self.margin:.1e} · "
             f"ties {self.ties}"
@@ -108,7 +107,7 @@ def consistency(
         A `Consistency`; printed, it names its protocol.
 
     Raises:
-        ValueError: when f returns no (N, classes).
+        ValueError: when f returns no (N, classes), or images are smaller than the protocol's.
 
     Example:
         >>> x = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
@@ -125,7 +124,7 @@ def consistency(
     moved = tuple(range(1, x.ndim - 1)) if axes is None else tuple(axes)
     plan = _plan(protocol)
     if plan is not None:
-        action = _action_of(plan, x, moved)
+        action = action_of(plan, [x.shape[axis] for axis in moved])
     elif isinstance(action, str):
         _parse.choice(where, "action", action, ("circular",))
         action = circular_shift(shifts, seed=seed)
@@ -134,7 +133,7 @@ def consistency(
     found, used = [], []
     for _ in range(plan.passes if plan else 1):
         for start in range(0, len(x), batch):
-            rows = _rows(plan, action, sizes, rng)
+            rows = action.elements(sizes) if plan is None else rows_of(plan, sizes, rng)
             scores = _scores(f, x[start : start + batch], action, rows, moved, chunk)
             found.append(_gather(scores))
             used.append(rows)
@@ -143,31 +142,6 @@ def consistency(
 
 def _plan(choice: str | Protocol | None) -> Protocol | None:
     return protocol(choice) if isinstance(choice, str) else choice
-
-
-def _action_of(plan: Protocol, x: jax.Array, axes: Sequence[int]) -> Action:
-    if plan.kind == "crop":
-        return crop_shift(plan.crop or x.shape[axes[0]])
-    return circular_shift() if plan.kind == "circular" else zero_shift()
-
-
-def _rows(plan: Protocol | None, action: Action, sizes, rng) -> np.ndarray:
-    """The shifts of one batch: all of the action's, all of a protocol's, or one or two drawn.
-
-    A crop at offset o displaces its content by m - o from the central one, m half the difference.
-    """
-    if plan is None:
-        return action.elements(sizes)
-    span = range(plan.low, plan.high + 1)
-    if plan.exhaustive:
-        rows = np.array(list(itertools.product(span, repeat=len(sizes))), float)
-    else:
-        rows = rng.choice(span, size=(2 if plan.compare == "pair" else 1, len(sizes))).astype(float)
-    if plan.kind == "crop":
-        rows = np.array([(n - (plan.crop or n)) // 2 for n in sizes]) - rows
-    if plan.compare == "base":
-        rows = np.concatenate([np.zeros((1, len(sizes))), rows])
-    return rows
 
 
 def _scores(f, x, action: Action, rows: np.ndarray, axes, chunk) -> np.ndarray:
@@ -230,12 +204,14 @@ def _summary(found, used, labels, plan, action, seed, x) -> Consistency:
     pairs = "all pairs"
     if plan is not None:
         pairs = "pairs of draws" if plan.compare == "pair" else "against the unshifted"
-        pairs += "" if plan.exhaustive else ", one draw a batch"
+        pairs += ", one draw a batch" if plan.taken == "drawn" else ""
         pairs += f", {plan.passes} passes" if plan.passes > 1 else ""
-    kind = f"protocol {plan.name} ({plan.kind})" if plan else action.name
+    kind = action.name
+    if plan is not None:
+        kind = f"protocol {plan.name} ({plan.kind}, {drawn_from(plan)})"
     return Consistency(
         kind,
-        (int(everything.min()), int(everything.max())),
+        (float(everything.min()), float(everything.max())),
         len(predictions),
         pairs,
         len(x),
