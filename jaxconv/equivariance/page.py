@@ -8,6 +8,7 @@ from importlib import resources
 from jaxconv.equivariance import _page_data, _table
 from jaxconv.equivariance.audit import Audit
 from jaxconv.equivariance.prove import Proof
+from jaxconv.equivariance.prove._sheet import sheet
 
 
 def audit_page(
@@ -42,7 +43,7 @@ def audit_page(
         "counted": counted,
         "rows": _page_data.rows(found),
         "image": None if picture is None else _page_data.png(picture),
-        "proof": None if proof is None else str(proof).splitlines(),
+        "proof": None if proof is None else sheet(proof),
         "predictions": _page_data.predictions(found, steps),
     }
     template = resources.files("jaxconv.equivariance").joinpath("page.html").read_text("utf-8")

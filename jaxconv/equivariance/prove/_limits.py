@@ -241,6 +241,8 @@ def _cause(step: Step) -> str:
         return "window"
     if primitive in SELECTIONS:
         return "selection"
+    if primitive.startswith("reduce_"):
+        return "grouping"  # of elements that do not stay together
     still = [v for v in step.operands if not isinstance(v, Labels) or not moves(v)]
     if not still or len(step.operands) < 2:
         return "operation"

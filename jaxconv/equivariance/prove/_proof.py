@@ -169,7 +169,9 @@ class Proof:
                 f"  {gap.primitive} ({gap.reason}) at {gap.source}" for gap in self.unmodelled
             ]
         lines += ["", _text.table(self.rows, axes)]
-        return "\n".join([*lines, *self._repairs()]).rstrip()
+        repairs = self.repairs()
+        lines += ["", "What single repairs would buy:", repairs] if repairs else []
+        return "\n".join(lines).rstrip()
 
     def _laws(self, output: Output) -> list[str]:
         lines = []
@@ -183,14 +185,15 @@ class Proof:
                 lines.append(f"  receptive field: {sees if field.known else 'unknown'}")
         return lines
 
-    def _repairs(self) -> list[str]:
+    def repairs(self) -> str:
+        """What single repairs would buy, a line each, or that it takes long to say; "" for none."""
         if not self._limits:
-            return []
+            return ""
         laws = [output.laws for output in self.outputs]
         runs = cost(self.program, self.rows, laws, self._limits)
         work = self.labels + EQUATION * len(self.program.program.equations)
         if runs * work > MOST_WORK:
-            return ["", f"What single repairs would buy: {runs} more proofs; see .fixes."]
+            more = "1 more proof" if runs == 1 else f"{runs} more proofs"
+            return f"  {more} would tell; see .fixes."
         axes, sizes = self.program.axes, self.program.sizes
-        text = _text.fixes(self.fixes, axes, sizes) or "  none of them helps by itself"
-        return ["", "What single repairs would buy:", text]
+        return _text.fixes(self.fixes, axes, sizes) or "  none of them helps by itself"

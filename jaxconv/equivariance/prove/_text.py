@@ -120,23 +120,26 @@ def cell(law: Law, extent: int) -> str:
 
 def table(rows: Sequence[Row], axes: Sequence[int]) -> str:
     """Calls that changed a law, and all windows and contractions; equal axes share a column."""
+    filled = columns(rows, axes)
+    lines = [list(filled), *zip(*filled.values(), strict=True)]
+    return f"{_grid(lines)}\n{LEGEND}" if filled else ""
+
+
+def columns(rows: Sequence[Row], axes: Sequence[int]) -> dict[str, list[str]]:
+    """The cells of the table by the titles of its columns; none where nothing is to be shown."""
     shown = [row for row in rows if row.changed or row.operation in HEAVY]
-    if not shown:
-        return ""
-    columns = {"operation": [spoken(r.operation) for r in shown]}
-    columns["layer"] = [r.layer for r in shown]
-    columns["line"] = [str(r.source or "") for r in shown]
-    columns["output"] = ["x".join(map(str, r.shape)) for r in shown]
+    found = {"operation": [spoken(r.operation) for r in shown]}
+    found["layer"] = [r.layer for r in shown]
+    found["line"] = [str(r.source or "") for r in shown]
+    found["output"] = ["x".join(map(str, r.shape)) for r in shown]
     laws = [[cell(*pair) for pair in zip(r.laws, r.extents, strict=True)] for r in shown]
     circular = [[cell(*pair) for pair in zip(r.circular, r.extents, strict=False)] for r in shown]
-    columns |= _by_axis("", laws, axes)
+    found |= _by_axis("", laws, axes)
     if circular != laws and all(circular):
-        columns |= _by_axis("circular ", circular, axes)
+        found |= _by_axis("circular ", circular, axes)
     if any(r.fields for r in shown):
-        columns |= _by_axis("field ", [[_size(f) for f in r.fields] for r in shown], axes)
-    filled = {title: cells for title, cells in columns.items() if any(cells)}
-    lines = [list(filled), *zip(*filled.values(), strict=True)]
-    return f"{_grid(lines)}\n{LEGEND}"
+        found |= _by_axis("field ", [[_size(f) for f in r.fields] for r in shown], axes)
+    return {title: cells for title, cells in found.items() if any(cells)}
 
 
 def _by_axis(title: str, cells: list[list[str]], axes: Sequence[int]) -> dict[str, list[str]]:
