@@ -61,6 +61,13 @@ def test_down_and_up_again_is_equivariant():
     assert prove(around, X).outputs[0].laws == expected
 
 
+def test_branches_that_are_matched_wrongly_are_contradicted(monkeypatch):
+    monkeypatch.setattr(_fork, "_leaf_rolls", lambda *_: {_fork.STILL})
+    proof = prove(lambda x: jc.ops.polyphase_down(x, (2, 1))[0], X)
+    assert proof.outputs[0].laws[0] == Law("invariant", 1)
+    assert "contradicted" in {check.outcome for check in proof.verify(jax.random.key(0))}
+
+
 def test_float64_is_chosen_by_its_bits_too():
     with jax.enable_x64(True):
         x = jax.ShapeDtypeStruct(X.shape, jnp.float64)
