@@ -47,7 +47,8 @@ def affine_conv(
         padding_mode: "circular", "reflect" or "edge", for all axes or one per axis; "zeros" only
             where padding is "valid".
         dilation: input pixels from one tap of the window to the next.
-        kernel_init: one of `jax.nn.initializers`; He's normal unless given.
+        kernel_init: one of `jax.nn.initializers`; LeCun's normal unless given, since `sort_pool`
+            keeps the length of what it sorts, where relu halves its square.
         name: what the layer is called inside a composition.
 
     Returns:
@@ -82,7 +83,7 @@ def affine_conv(
         padding_mode=padding_mode,
         dilation=dilation,
         bias=False,
-        kernel_init=kernel_init,
+        kernel_init=kernel_init or jax.nn.initializers.lecun_normal(),
         kernel_transform=_sum_to_one,
         name=name,
     )
