@@ -137,9 +137,14 @@ def test_locality_fails(tmp_path):
     assert list(tmp_path.glob("*.png"))
 
 
-@pytest.mark.slow  # two audits of a 20-layer network: minutes of compilation on two cores
+@pytest.mark.slow  # three audits of a 20-layer network: minutes of compilation on two cores
 def test_audit_resnet(tmp_path):
-    load("audit_resnet").main(depth=20, size=16, out=str(tmp_path))
+    metrics = load("audit_resnet").main(depth=20, size=16, out=str(tmp_path))
+    assert min(metrics["published_every"], metrics["published_whole_strides"]) > 1e-3
+    assert metrics["circular_every"] > 1e-3
+    assert max(metrics["circular_whole_strides"], metrics["mended_every"]) < 1e-5
+    assert metrics["mended_c_all"] == 1.0
+    assert len(list(tmp_path.glob("*.html"))) == 3
 
 
 @pytest.mark.slow

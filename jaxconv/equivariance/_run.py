@@ -70,47 +70,50 @@ def probe(setup: Setup, seed: int) -> tuple[list[jax.Array], list[float], Setup]
     pixels at that end reaches count as border: they see beyond the edge, or nearly.
     """
     wants_border = any(frame.axes and frame.border is None for frame in setup.frames)
-    variants = [setup.based, _rounded(setup, seed)]
+    keys = [jnp.issubdtype(leaf.dtype, jax.dtypes.extended) for leaf in setup.based]
+    pairs = list(zip(setup.based, keys, strict=True))
+    # in NumPy nothing is compiled
+    based: list[Any] = [leaf if key else np.asarray(leaf) for leaf, key in pairs]
+    variants = [based, _rounded(setup, based, seed)]
     if wants_border:
-        variants += _changed_ends(setup, seed)
-    stacked = [jnp.stack(leaves) for leaves in zip(*variants, strict=True)]
+        variants += _changed_ends(setup, based, seed)
+    columns = zip(zip(*variants, strict=True), keys, strict=True)
+    stacked = [jnp.stack(leaves) if key else np.stack(leaves) for leaves, key in columns]
 
     def all_of(constants, stacked):
-        return mapped(lambda ls: setup.program.run(constants, ls), stacked, setup.chunk)
+        outs = mapped(lambda ls: setup.program.run(constants, ls), stacked, setup.chunk)
+        return [out[0] for out in outs], outs
 
-    outs = jax.jit(all_of)(setup.program.constants, stacked)
-    y = [out[0] for out in outs]
+    y, outs = jax.jit(all_of)(setup.program.constants, stacked)
+    outs = jax.device_get(outs)
     root = max(setup.program.depth, 1) ** 0.5
     noise = [_relative_change(out) * root for out in outs]
     if wants_border:
-        frames = [
-            _with_border(f, np.asarray(out)) for f, out in zip(setup.frames, outs, strict=True)
-        ]
+        frames = [_with_border(f, out) for f, out in zip(setup.frames, outs, strict=True)]
         setup = setup._replace(frames=tuple(frames))
     return y, noise, setup
 
 
-def _rounded(setup: Setup, seed: int) -> list[jax.Array]:
+def _rounded(setup: Setup, based: list[Any], seed: int) -> list[Any]:
     rng = np.random.default_rng(seed)
     out = []
-    for leaf, axes in zip(setup.based, setup.in_axes, strict=True):
+    for leaf, axes in zip(based, setup.in_axes, strict=True):
         if axes and jnp.issubdtype(leaf.dtype, jnp.floating):
-            signs = jnp.asarray(rng.integers(0, 2, leaf.shape) * 2 - 1).astype(leaf.dtype)
-            half = jnp.asarray(jnp.finfo(leaf.dtype).eps / 2, jnp.float32)
-            wide = leaf if leaf.dtype == jnp.float64 else leaf.astype(jnp.float32)
-            factor = signs.astype(wide.dtype) * half.astype(wide.dtype)
-            leaf = (wide + wide * factor * 1.01).astype(leaf.dtype)
+            wide = leaf if leaf.dtype == np.float64 else leaf.astype(np.float32)
+            half = wide.dtype.type(float(jnp.finfo(leaf.dtype).eps) / 2 * 1.01)
+            signs = (rng.integers(0, 2, leaf.shape) * 2 - 1).astype(wide.dtype)
+            leaf = (wide + wide * (signs * half)).astype(leaf.dtype)
         out.append(leaf)
     return out
 
 
-def _changed_ends(setup: Setup, seed: int) -> list[list[jax.Array]]:
+def _changed_ends(setup: Setup, based: list[Any], seed: int) -> list[list[Any]]:
     rng = np.random.default_rng(seed + 1)
     count = len(next(axes for axes in setup.in_axes if axes))
     variants = []
     for i in range(count):
         for end in (0, -1):
-            leaves = list(setup.based)
+            leaves = list(based)
             for j, axes in enumerate(setup.in_axes):
                 if axes:
                     leaves[j] = _replaced(leaves[j], axes[i], end, rng)
@@ -118,24 +121,28 @@ def _changed_ends(setup: Setup, seed: int) -> list[list[jax.Array]]:
     return variants
 
 
-def _replaced(leaf: jax.Array, axis: int, end: int, rng: np.random.Generator) -> jax.Array:
+def _replaced(leaf: np.ndarray, axis: int, end: int, rng: np.random.Generator) -> np.ndarray:
     """The leaf with the slice at one end of an axis replaced by other numbers of its size."""
     index = tuple(end if a == axis else slice(None) for a in range(leaf.ndim))
-    part = leaf[index]
+    part, leaf = leaf[index], leaf.copy()
     if jnp.issubdtype(leaf.dtype, jnp.floating):
-        size = jnp.abs(leaf).max() + 1
-        noise = jnp.asarray(rng.normal(size=part.shape)).astype(leaf.dtype)
-        return leaf.at[index].set(part + 3 * size.astype(leaf.dtype) * noise)
-    return leaf.at[index].set(jnp.where(part == 0, jnp.ones_like(part), jnp.zeros_like(part)))
+        size = np.abs(leaf).max().astype(np.float64) + 1
+        noise = rng.normal(size=part.shape)
+        leaf[index] = (part.astype(np.float64) + 3 * size * noise).astype(leaf.dtype)
+    else:
+        leaf[index] = (part == 0).astype(leaf.dtype)
+    return leaf
 
 
-def _relative_change(outs: jax.Array) -> float:
+def _relative_change(outs: np.ndarray) -> float:
+    """Between the first two, relative to the largest of the first; 0 where either is no number."""
     if not outs[0].size:
         return 0.0
-    change = _errors.gap(outs[0], outs[1]).max()
-    largest = jnp.abs(_errors.real(outs[0])).max()
-    ratio = float(change) / max(float(largest), 1e-300)
-    return ratio if np.isfinite(ratio) else 0.0
+    wide = np.complex128 if np.iscomplexobj(outs) else np.float64
+    one, two = outs[0].astype(wide), outs[1].astype(wide)
+    if not (np.isfinite(one).all() and np.isfinite(two).all()):
+        return 0.0
+    return float(np.abs(one - two).max() / max(np.abs(one).max(), 1e-300))
 
 
 def _with_border(frame: Frame, outs: np.ndarray) -> Frame:
