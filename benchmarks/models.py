@@ -6,10 +6,10 @@ Every framework builds the same architecture from its own layers (the numbers of
 compared), takes the same images and labels, and makes the same update; JAX's steps are jitted with
 their parameters donated and take turns in one process. PyTorch runs afterwards in its own, channels
 last, on all cores or on one, whichever is faster, eager and through torch.compile. "fast(flax)" is
-the Flax model with its forward pass in `jaxconv.fast`; "share" is how much of the speed of our own
-model that reaches. "with options" is our model compiled as `jaxconv.train.fit` compiles it, with
-what `jaxconv.compiler_options` picks; the ratios are its. With --tune-malloc every process,
-PyTorch's too, keeps memory as `jaxconv.tune_malloc` tells it.
+the Flax model with its forward pass in `jaxconv.fast`, and so are the others; "share" is how much of
+the speed of our own model it reaches. "with options" is our model compiled as `jaxconv.train.fit`
+compiles it, with what `jaxconv.compiler_options` picks; the ratios are its. With --tune-malloc every
+process, PyTorch's too, keeps memory as `jaxconv.tune_malloc` tells it.
 """
 
 import argparse
@@ -39,6 +39,10 @@ PEERS = {
     "equinox": "equinox",
     "haiku": "haiku",
     "keras": "keras",
+    "fast(nnx)": "flax",
+    "fast(equinox)": "equinox",
+    "fast(haiku)": "haiku",
+    "fast(keras)": "keras",
 }
 """JAX candidates, each with the package that it needs."""
 
@@ -137,9 +141,10 @@ def race(
 
 def build(name: str, network: Network) -> Peer:
     """A network in one framework."""
-    module = {"fast(flax)": "flax", "with options": "jaxconv"}.get(name, name)
+    rewritten = name.startswith("fast(")
+    module = "jaxconv" if name == "with options" else name.removeprefix("fast(").removesuffix(")")
     make = importlib.import_module(f"benchmarks._peers_{module}").build
-    return make(network, wrap=jc.fast) if name == "fast(flax)" else make(network)
+    return make(network, wrap=jc.fast) if rewritten else make(network)
 
 
 def choose(peer: Peer, network: Network) -> dict[str, Any]:
@@ -229,7 +234,7 @@ def _times_table(rows: Sequence[_report.Row]) -> str:
     head = ("network", "input", "parameters", *names)
     lines = []
     for row in rows:
-        network = {**NETWORKS, **SMALL}[row["key"]]
+        network = {**SMALL, **NETWORKS}[row["key"]]
         cells = [_report.milliseconds(row["seconds"].get(name)) for name in names]
         count = f"{next(iter(row['parameters'].values())):,}"
         lines.append((row["key"], "×".join(map(str, network.x)), count, *cells))

@@ -32,6 +32,7 @@ def gelu(x: jax.Array) -> jax.Array:
         TypeError: when x holds integers.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> gelu(jnp.array([-1.0, 0.0, 2.0])).round(3).tolist()
         [-0.158..., 0.0, 1.95...]
 

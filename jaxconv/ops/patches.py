@@ -43,6 +43,7 @@ def patches(
         ValueError: when an argument is impossible or no window fits.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> patches(jnp.arange(5).reshape(1, 5, 1), 3, stride=2)[0, :, :, 0].tolist()
         [[0, 1, 2], [2, 3, 4]]
     """
@@ -94,6 +95,7 @@ def fold(
         ValueError: when an image of `output_shape` has another number of windows.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> fold(jnp.ones((1, 3, 3, 1)), 5)[0, :, 0].tolist()
         [1.0, 2.0, 3.0, 2.0, 1.0]
     """
