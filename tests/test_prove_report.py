@@ -87,7 +87,9 @@ def test_a_way_around_a_repair_is_seen():
 
 def test_no_single_border_is_tried_where_two_others_are_each_enough(monkeypatch):
     runs = []
-    monkeypatch.setattr(_fixes, "_laws", lambda *a, was=_fixes._laws: runs.append(a) or was(*a))
+    monkeypatch.setattr(
+        _fixes, "laws_with", lambda *a, was=_fixes.laws_with: runs.append(a) or was(*a)
+    )
     model = jc.serial(*[jc.conv(2, 3) for _ in range(5)], jc.global_avg_pool())
     weights = jax.eval_shape(model.init, jax.random.key(0), X)
     fixes = prove(lambda w, x: model.apply(*w, x)[0], X, params=weights).fixes

@@ -52,6 +52,7 @@ from jaxconv.equivariance.protocols import protocol as protocol
 from jaxconv.equivariance.prove import Proof as Proof
 from jaxconv.equivariance.prove import assert_proved as assert_proved
 from jaxconv.equivariance.prove import prove as prove
+from jaxconv.equivariance.prove import suggest as suggest
 from jaxconv.equivariance.prove_plots import plot_proof as plot_proof
 from jaxconv.equivariance.score import consistency as consistency
 from jaxconv.equivariance.score import prediction_grid as prediction_grid

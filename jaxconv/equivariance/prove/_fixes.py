@@ -81,17 +81,17 @@ def fixes(
     `values` are the outputs of the runs that gave `laws` and `circular`.
     """
     found = []
-    broken = [row for row in rows if _charged(row, limits, "border")]
+    broken = [row for row in rows if charged(row, limits, "border")]
     everywhere = len(broken) > 1 and _better(circular, laws, program.sizes)
     if everywhere:
         found.append(_fix("circular", program, broken, circular, laws))
     for row in broken if _any_helps(program, broken, laws) else ():
-        mended = _laws(program, [row])
+        mended = laws_with(program, [row])
         if _better(mended, laws, program.sizes):
             found.append(_fix("circular", program, [row], mended, laws))
     exact = all(law.exact for row in laws for law in row)
     base = laws if exact else circular
-    for steps, group in _strided(rows, limits).items():
+    for steps, group in strided(rows, limits).items():
         mended = _adaptive(program, group, steps, values[0 if exact else 1], periodic=not exact)
         if mended is not None and _better(mended, base, program.sizes):
             for repair in ("adaptive", "blurred"):
@@ -106,11 +106,11 @@ def cost(
     limits: Sequence[Limit],
 ) -> int:
     """How many runs `fixes` takes, unless more than one border has to be mended."""
-    borders = sum(_charged(row, limits, "border") for row in rows)
+    borders = sum(charged(row, limits, "border") for row in rows)
     borders = borders if math.isfinite(_halos(laws)) else min(borders, 2)
     phases = [
         math.prod(step.after // step.before for step in steps if step)
-        for steps, group in _strided(rows, limits).items()
+        for steps, group in strided(rows, limits).items()
         if not _all_through(program, _repair(group))
     ]
     return borders + sum(n for n in phases if n <= MOST_PHASES)
@@ -125,14 +125,14 @@ def _any_helps(program: Program, broken: Sequence[Row], laws: Sequence[Sequence[
     if len(broken) < 3 or math.isfinite(_halos(laws)):
         return True
     rest = ([row for row in broken if row is not left] for left in broken[:2])
-    return any(_better(_laws(program, rows), laws, program.sizes) for rows in rest)
+    return any(_better(laws_with(program, rows), laws, program.sizes) for rows in rest)
 
 
-def _charged(row: Row, limits: Sequence[Limit], level: str) -> bool:
+def charged(row: Row, limits: Sequence[Limit], level: str) -> bool:
     return any(limit.level == level and limit.order in row.orders for limit in limits)
 
 
-def _strided(
+def strided(
     rows: Sequence[Row], limits: Sequence[Limit]
 ) -> dict[tuple[Limit | None, ...], list[Row]]:
     """Rows with a stride by what it costs per axis: equal ones are branches that meet again."""
@@ -159,28 +159,45 @@ def _adaptive(
     """Laws if the operations of a group sampled a phase that moves with x, all the same one."""
     pairs = [(s.before, s.after) if s else (1, 1) for s in steps]
     pairs += [(1, 1)] * (len(program.sizes) - len(pairs))
-    if any(after == size for (_, after), size in zip(pairs, program.sizes, strict=True)):
+    return sampled(program, [(group, pairs)], values, periodic=periodic)
+
+
+def sampled(
+    program: Program,
+    groups: Sequence[tuple[Sequence[Row], Sequence[tuple[int, int]]]],
+    values: Sequence[Value],
+    *,
+    periodic: bool,
+) -> list[tuple[Law, ...]] | None:
+    """Laws if the operations of every group sampled a phase that moves with x.
+
+    A group comes with the finest shifts (before, after) it on every axis, and begins with what
+    the group before it leaves: together they choose one phase. None where there are too many
+    phases, or no shift is left to choose.
+    """
+    begin, end = groups[0][1], groups[-1][1]
+    if any(after == size for (_, after), size in zip(end, program.sizes, strict=True)):
         return None
-    grid = list(itertools.product(*[range(after // before) for before, after in pairs]))
-    if not 1 < len(grid) <= MOST_PHASES:
+    spans = [range(0, last[1], first[0]) for first, last in zip(begin, end, strict=True)]
+    phases = list(itertools.product(*spans))
+    through = all(_all_through(program, _repair(group)) for group, _ in groups)
+    if not 1 < len(phases) <= MOST_PHASES * (16 if through else 1):
         return None
-    phases = [tuple(r * pair[0] for r, pair in zip(phase, pairs, strict=True)) for phase in grid]
     children = []
-    through = _all_through(program, _repair(group))
     for shifts in phases:
         if through:  # all that the outputs know of x is what it was after the shift
             outputs = [ahead(value, shifts) for value in values]
         else:
-            repair = _repair(group, shifts=shifts)
-            context = Context(program.sizes, periodic=periodic, repair=repair)
+            repairs = tuple(_part(group, pairs, shifts) for group, pairs in groups)
+            context = Context(program.sizes, periodic=periodic, repairs=repairs)
             outputs = program.run(context).outputs
         children.append(Branches(outputs=outputs))
-    code = np.zeros((2 + 2 * len(pairs), len(grid)), U)
+    code = np.zeros((2 + 2 * len(end), len(phases)), U)
     code[:2] = name_of("phase")[:, None]
-    for axis, (_, after) in enumerate(pairs):
+    for axis, (_, after) in enumerate(end):
         code[2 + axis] = [-shifts[axis] % after for shifts in phases]
-        code[2 + len(pairs) + axis] = after
-    tree = Branches(None, Labels((len(grid),), ("E",), code), tuple(children))
+        code[2 + len(end) + axis] = after
+    tree = Branches(None, Labels((len(phases),), ("E",), code), tuple(children))
     return [
         tuple(
             coarsened(law_of(tree, output, axis, size) or UNPROVED, program.finest[axis])
@@ -188,6 +205,12 @@ def _adaptive(
         )
         for output in range(len(program.paths))
     ]
+
+
+def _part(rows: Sequence[Row], pairs: Sequence[tuple[int, int]], shifts: Sequence[int]) -> Repair:
+    """The share of a phase that one group chooses."""
+    own = [s % after // before * before for s, (before, after) in zip(shifts, pairs, strict=True)]
+    return _repair(rows, shifts=tuple(own))
 
 
 def _repair(rows: Sequence[Row], *, circular: bool = False, shifts: tuple = ()) -> Repair:
@@ -213,9 +236,9 @@ def _all_through(program: Program, repair: Repair) -> bool:
     return not any(id(value) in fresh for value in body.outputs)
 
 
-def _laws(program: Program, rows: Sequence[Row]) -> list[tuple[Law, ...]]:
+def laws_with(program: Program, rows: Sequence[Row]) -> list[tuple[Law, ...]]:
     """Laws of the outputs with the borders of `rows` circular."""
-    context = Context(program.sizes, repair=_repair(rows, circular=True))
+    context = Context(program.sizes, repairs=(_repair(rows, circular=True),))
     return [program.laws(value) for value in program.run(context).outputs]
 
 

@@ -57,11 +57,11 @@ class Interpreter:
         read = lambda v: values[id(v)] if id(v) in values else Known(v.constant)
         for equation in program.equations:
             arguments = [read(value) for value in equation.inputs]
-            repair = self.context.repair
-            if repair is None or id(equation) not in repair.equations:
-                outputs = self.interpret(equation, arguments)
+            repairs = [r for r in self.context.repairs if id(equation) in r.equations]
+            if repairs:
+                outputs = self._repaired(repairs[0], equation, arguments)
             else:
-                outputs = self._repaired(repair, equation, arguments)
+                outputs = self.interpret(equation, arguments)
             for slot, value in zip(equation.outputs, outputs, strict=True):
                 assert slot.shape == tuple(value.shape), (equation, slot.shape, value.shape)
                 values[id(slot)] = value

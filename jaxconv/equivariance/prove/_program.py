@@ -145,10 +145,12 @@ def _steered(program: _jaxpr.Program) -> bool:
 
 def pads(program: _jaxpr.Program) -> bool:
     """Whether circular borders could change anything: some equation pads, inside of loops too."""
-    return any(
-        _pads(equation.params) or any(map(pads, _jaxpr.bodies(equation)))
-        for equation in program.equations
-    )
+    return any(map(padded, program.equations))
+
+
+def padded(equation: _jaxpr.Equation) -> bool:
+    """Whether an equation pads, or one inside of it."""
+    return _pads(equation.params) or any(map(pads, _jaxpr.bodies(equation)))
 
 
 def _pads(params: Mapping[str, Any]) -> bool:

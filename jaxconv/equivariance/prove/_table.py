@@ -67,7 +67,7 @@ class Context:
         sites: the candidates of every such choice, by order of appearance.
         choices: how many have appeared.
         notes: what a rule has to say of its output ("zero padding"), for the report.
-        repair: what is assumed of some equations to see what mending them would buy.
+        repairs: what is assumed of some equations to see what mending them would buy.
     """
 
     sizes: tuple[int, ...]
@@ -76,7 +76,7 @@ class Context:
     sites: dict[int, Labels] = field(default_factory=dict)
     choices: int = 0
     notes: set[str] = field(default_factory=set)
-    repair: Repair | None = None
+    repairs: tuple[Repair, ...] = ()
 
     @property
     def rank(self) -> int:
