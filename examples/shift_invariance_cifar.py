@@ -264,7 +264,7 @@ def step_times(experiments: list[Experiment], rounds: int) -> dict[str, float]:
 
 
 HEAD = (
-    "variant", "accuracy", "C_all, circular", "C_pair, circular", "C_all, crops",
+    "variant", "seeds", "accuracy", "C_all, circular", "C_pair, circular", "C_all, crops",
     "C_pair, crops", "A_adv",
     "eps_inf", "parameters", "multiply-adds", "step",
 )  # fmt: skip
@@ -281,6 +281,7 @@ def table(results: dict[str, list[dict[str, Any]]], times: dict[str, float]) -> 
         rows.append(
             (
                 name,
+                str(len(found)),
                 accuracy if spread is None else f"{accuracy} ± {100 * spread:.1f}",
                 f"{100 * mean('c_all'):.2f}",
                 f"{100 * mean('c_pair'):.2f}",
@@ -336,8 +337,6 @@ def text(
     runs = [result for found in results.values() for result in found]
     exact = [name for name, found in results.items() if all(r["c_all"] == 1 for r in found)]
     same = [r for name in exact for r in results[name]]
-    counts = sorted({len(found) for found in results.values()})
-    seeds = " or ".join(map(str, counts))
     source = {"cifar10": "the official files", "folder": "a folder of images"}[data_name]
     lines = [
         "# Shift-invariance on real images",
@@ -346,7 +345,7 @@ def text(
         f"{'s' * (recipe.epochs > 1)} of batches of {recipe.batch_size} ({recipe.steps} steps), "
         f"SGD with Nesterov momentum 0.9, peak learning rate {recipe.learning_rate:g} after a "
         f"warm-up and then a cosine, weight decay {recipe.weight_decay:g} on kernels, horizontal "
-        f"flips only, float32. {seeds} seeds a variant; means, ± one standard deviation.",
+        f"flips only, float32. Means over seeds, ± one standard deviation.",
         f"Accuracy: of {recipe.test_images:,} test images, unshifted. C_all, C_pair, A_adv and "
         f"eps_inf, circular: {recipe.images} test images a seed under all 1,024 circular shifts. "
         f"Crops: {recipe.crop_images} test images a seed, all {(32 - recipe.crop) // 2 * 2 + 1}² "
