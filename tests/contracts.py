@@ -36,6 +36,7 @@ class Contract(NamedTuple):
     promise: Callable[[int], Promise]
     train: bool = False
     words: str = ""
+    batch: int = 2
 
     @property
     def id(self):
@@ -116,7 +117,8 @@ CONTRACTS = [
         )
     ),
     # One axis would be measured here, and no shift is refuted: those within a stride hold as well,
-    # up to a roll that depends on x. test_polyphase.py measures them all.
+    # up to a roll that depends on x. test_polyphase.py measures them all. In a batch of one that is
+    # proved, for choices among 16 phases at most.
     *(
         Contract(
             "affine_conv",
@@ -136,6 +138,25 @@ CONTRACTS = [
             words=str(stride),
         )
         for stride, rank in itertools.product((2, 3), (2, 3))
+    ),
+    *(
+        Contract(
+            "polyphase_down",
+            layers.polyphase_down(stride),
+            SIZES[2],
+            lambda size: Promise("adaptive"),
+            words=f"{stride}-one",
+            batch=1,
+        )
+        for stride in (2, 3)
+    ),
+    Contract(
+        "polyphase_around",
+        layers.polyphase_around(layers.conv(2, 3, padding_mode="circular"), 2),
+        SIZES[2],
+        lambda size: EXACT,
+        words="2-one",
+        batch=1,
     ),
     Contract(
         "polyphase_down",

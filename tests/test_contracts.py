@@ -16,7 +16,7 @@ MEASURED = [c for c in CONTRACTS if len(c.sizes) == 1 or (len(c.sizes) == 2 and 
 
 def proof_of(contract):
     features = 216 if contract.name == "pixel_shuffle" else 4
-    x = jax.ShapeDtypeStruct((2, *contract.sizes, features), jnp.float32)
+    x = jax.ShapeDtypeStruct((contract.batch, *contract.sizes, features), jnp.float32)
     weights = jax.eval_shape(contract.layer.init, jax.random.key(0), x)
     key = jax.random.key(1)
     f = lambda p, x: contract.layer.apply(*p, x, train=contract.train, key=key)[0]
