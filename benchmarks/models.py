@@ -6,10 +6,10 @@ Every framework builds the same architecture from its own layers (the numbers of
 compared), takes the same images and labels, and makes the same update; JAX's steps are jitted with
 their parameters donated and take turns in one process. PyTorch runs afterwards in its own, channels
 last, on all cores or on one, whichever is faster, eager and through torch.compile. "fast(flax)" is
-the Flax model with its forward pass in `jaxconv.fast`, and so are the others; "share" is how much of
-the speed of our own model it reaches. "with options" is our model compiled as `jaxconv.train.fit`
-compiles it, with what `jaxconv.compiler_options` picks; the ratios are its. With --tune-malloc every
-process, PyTorch's too, keeps memory as `jaxconv.tune_malloc` tells it.
+the Flax model with its forward pass in `jaxconv.fast`, and so are the others; "share" is how much
+of the speed of our own model it reaches. "with options" is our model compiled as
+`jaxconv.train.fit` compiles it, with what `jaxconv.compiler_options` picks; the ratios are its.
+With --tune-malloc every process, PyTorch's too, keeps memory as `jaxconv.tune_malloc` tells it.
 """
 
 import argparse

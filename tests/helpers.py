@@ -4,6 +4,14 @@ import contextlib
 
 import jax
 import numpy as np
+import pytest
+
+from jaxconv.ops import _define
+
+needs_primitives = pytest.mark.skipif(
+    not _define.ENABLED, reason="JAXCONV_PRIMITIVES=off: there are none"
+)
+"""What is asked of programs, and not of numbers, is asked of those that hold our primitives."""
 
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "float16": 2e-3, "bfloat16": 2e-2}
 

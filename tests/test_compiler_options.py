@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close
+from helpers import assert_close, needs_primitives
 from jax import lax
 
 import jaxconv as jc
@@ -45,7 +45,9 @@ WORK = 2 * (5 * 5) * (3 * 2) * 4 * 5
         (_conv, (X, KERNEL), Content(dense=WORK)),
         (_conv, (X, PIXEL), Content(products=2 * 7 * 6 * 4 * 5)),
         (functools.partial(_conv, groups=4), (X, DEPTHWISE), Content(grouped=2 * 5 * 4 * 9 * 4)),
-        (lambda x: jc.ops.max_pool(x, 2), (X,), Content(pools=1)),
+        pytest.param(
+            lambda x: jc.ops.max_pool(x, 2), (X,), Content(pools=1), marks=needs_primitives
+        ),
         (lambda x: jc.ops.max_pool(x, 1, stride=2), (X,), Content()),
         (jnp.dot, (_shape(3, 4), _shape(4, 5)), Content(products=60)),
         (lambda a: jnp.sin(a).sum(), (X,), Content()),
@@ -77,6 +79,7 @@ def test_content_of_gradients_is_told_from_their_windows():
     assert found._replace(grouped=0) == Content()
 
 
+@needs_primitives
 @pytest.mark.parametrize(("groups", "kind"), [(1, "dense"), (2, "grouped")])
 def test_content_of_our_own_convolutions(groups, kind):
     slide = Slide((1, 1), (1, 1), ((0, 0), (0, 0)), groups)
@@ -93,6 +96,7 @@ def _loss(model, shape):
     return jax.grad(f), params, state, _shape(*shape)
 
 
+@needs_primitives  # without, a max pool is slices
 @pytest.mark.parametrize(
     ("model", "shape", "row"),
     [

@@ -10,6 +10,7 @@ from contracts import CONTRACTS
 
 from jaxconv import layers
 from jaxconv.equivariance import prove
+from jaxconv.ops import _define
 
 MEASURED = [c for c in CONTRACTS if len(c.sizes) == 1 or (len(c.sizes) == 2 and c.train)]
 
@@ -37,8 +38,13 @@ def kept(law, promise, shape):
     return found == (promise.kind, promise.shift, promise.roll)
 
 
+EXTREMES = ("max_pool", "min_pool", "adaptive_max_pool")
+
+
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.id)
 def test_the_promise_is_what_is_proved(contract):
+    if not _define.ENABLED and contract.name in EXTREMES:
+        pytest.skip("JAXCONV_PRIMITIVES=off: a maximum by `where` is proved in the interior only")
     proof = proof_of(contract)
     assert proof.unmodelled == ()
     (output,) = proof.outputs

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import needs_primitives
 from jax import lax
 
 import jaxconv as jc
@@ -130,6 +131,7 @@ def test_own_models_on_any_number_of_axes(axes):
             assert [o.path.split("/")[:2] for o in found.guilty] == [["body", "first"]]
 
 
+@needs_primitives
 def test_primitives_of_this_library():
     kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
     zeros = Slide((1, 1), (1, 1), ((1, 1), (1, 1)), 1)

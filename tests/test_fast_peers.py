@@ -5,7 +5,7 @@ import importlib
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers import assert_close, quick_jit
+from helpers import assert_close, needs_primitives, quick_jit
 
 import jaxconv as jc
 from benchmarks._architectures import SMALL
@@ -91,6 +91,7 @@ def test_outputs_and_gradients_are_equal(peer, network):
     assert forms >= FORMS[network], forms
 
 
+@needs_primitives  # without, the formulations of `fast` are lax's
 @pytest.mark.parametrize("peer", PEERS.values())
 def test_around_the_gradient_and_around_a_batch(peer):
     model, (params, rest, x) = built(peer, "resnext")

@@ -8,16 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import assert_close
+from helpers import assert_close, needs_primitives
 from jax import export
 
 from jaxconv import ops
-from jaxconv.ops import _define
-
-# Under explicit meshes lax's own convolution has no gradient: it asks for an output sharding.
-needs_primitives = pytest.mark.skipif(
-    not _define.ENABLED, reason="JAXCONV_PRIMITIVES=off: there are none"
-)
 
 
 def network(x, depthwise, dense):
@@ -71,8 +65,15 @@ def test_nothing_is_scattered_on_any_platform():
     assert "stablehlo.reduce_window" in text  # lax's own forward pass there
 
 
+# Under explicit meshes lax's own convolution has no gradient: it asks for an output sharding.
 @pytest.mark.parametrize(
-    "mode", ["auto", pytest.param("explicit", marks=needs_primitives), "shard_map", "fast"]
+    "mode",
+    [
+        "auto",
+        pytest.param("explicit", marks=needs_primitives),
+        "shard_map",
+        pytest.param("fast", marks=needs_primitives),
+    ],
 )
 def test_sharded_is_unsharded(mode):
     done = subprocess.run(

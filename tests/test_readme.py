@@ -8,6 +8,7 @@ import re
 
 import jax
 import pytest
+from helpers import needs_primitives
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")])
@@ -36,6 +37,7 @@ def check_blocks(text: str) -> None:
         assert found == wanted, f"\nprinted:\n{printed}\nexpected:\n{expected}"
 
 
+@needs_primitives  # the pages show programs
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_print_what_the_page_says(page, tmp_path):
     folder = os.getcwd()

@@ -34,7 +34,7 @@ def gelu(x: jax.Array) -> jax.Array:
     Example:
         >>> import jax.numpy as jnp
         >>> gelu(jnp.array([-1.0, 0.0, 2.0])).round(3).tolist()
-        [-0.158..., 0.0, 1.95...]
+        [-0.159..., 0.0, 1.954...]
 
     References:
         Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2.
