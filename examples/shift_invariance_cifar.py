@@ -307,7 +307,7 @@ def draw(results: dict[str, list[dict[str, Any]]]) -> Figure:
     for key, offset, label in bars:
         values = [[100 * r[key] for r in found] for found in results.values()]
         drawn = left.bar(places + offset, [np.mean(v) for v in values], 0.25, label=label)
-        left.bar_label(drawn, fmt="%.0f", fontsize=7)
+        left.bar_label(drawn, fmt="%.0f", fontsize=7, label_type="center", color="white")
         for place, value in zip(places + offset, values, strict=True):
             left.plot([place] * len(value), value, "k.", markersize=2)
     left.set_xticks(places, list(results), rotation=25, ha="right", fontsize=8)
@@ -332,6 +332,7 @@ def text(
     recipe: Recipe,
     data_name: str,
     picture: str,
+    note: str,
 ) -> str:
     """The page: what was run, the table, the picture, and how to read them."""
     runs = [result for found in results.values() for result in found]
@@ -366,10 +367,28 @@ def text(
             f"predictions {flips} flips and {ties} ties; the smallest lead of a first class over "
             f"the second is {margin:.1e}, the largest relative change of a logit {eps:.1e}."
         )
+    lines += against_circular(results)
     minutes = sum(result["seconds"] for result in runs) / 60
-    lines.append(f"Training and scoring took {minutes:.0f} minutes, on: {machine()}.")
+    lines.append(f"Training and scoring took {minutes:.0f} minutes, on: {machine()}. {note}")
     wrapped = [line if line[0] in "|#!" else textwrap.fill(line, 100) for line in lines]
     return "\n\n".join(wrapped) + "\n"
+
+
+def against_circular(results: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Differences to the circular baseline, seed by seed, of what has as many seeds."""
+    base = results.get("circular", [])
+    found = []
+    for name, others in results.items():
+        if name == "circular" or len(others) != len(base):
+            continue
+        words = []
+        for key, title in (("accuracy", "accuracy"), ("c_pair", "C_pair, circular"),
+                           ("crop_pair", "C_pair, crops")):  # fmt: skip
+            points = [100 * (r[key] - b[key]) for r, b in zip(others, base, strict=True)]
+            each = ", ".join(f"{p:+.1f}" for p in points)
+            words.append(f"{title} {statistics.fmean(points):+.1f} ({each})")
+        found.append(f"{name}: {'; '.join(words)}")
+    return [f"Points above the circular baseline, seed by seed. {'. '.join(found)}."] * bool(found)
 
 
 def machine() -> str:
@@ -389,6 +408,7 @@ def main(
     rounds: int = 15,
     out: str | Path = "runs/shift_invariance_cifar",
     page: str | Path | None = None,
+    note: str = "",
 ) -> dict[str, Any]:
     """Trains what is not trained yet, scores, times, and writes a page; returns the numbers."""
     folder = Path(out) / recipe.folder
@@ -418,7 +438,7 @@ def main(
     place = Path(page) if page else folder / "shift_invariance.md"
     picture = place.with_suffix(".png")
     draw(results).savefig(picture)
-    place.write_text(text(results, times, recipe, data_name, picture.name))
+    place.write_text(text(results, times, recipe, data_name, picture.name, note))
     print(f"\n{CAVEAT}\n\nPage: {place}")
     return {"results": results, "times": times}
 
@@ -438,6 +458,7 @@ if __name__ == "__main__":
     parser.add_argument("--stage", default="all", choices=("all", "train", "time", "page"))
     parser.add_argument("--out", default="runs/shift_invariance_cifar", help="folder of results")
     parser.add_argument("--page", help="Markdown file to write, with its picture beside it")
+    parser.add_argument("--note", default="", help="a sentence for the end of the page")
     given = parser.parse_args()
     changes = {"images": given.images, "epochs": given.epochs, "limit_per_class": given.per_class}
     chosen = {name: value for name, value in changes.items() if value is not None}
@@ -451,4 +472,5 @@ if __name__ == "__main__":
         stage=given.stage,
         out=given.out,
         page=given.page,
+        note=given.note,
     )
