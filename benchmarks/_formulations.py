@@ -70,7 +70,8 @@ def representatives(cases: Sequence[Case]) -> list[tuple[Case, Any]]:
 def _facts(case: Case) -> Any:
     rank = len(case.window)
     slide = Slide((case.stride,) * rank, (case.dilation,) * rank, case.padding, case.groups)
-    return choice.facts(case.x[-1], case.features, case.window, slide)
+    output = slide.output(case.x[-1 - rank : -1], case.window)
+    return choice.facts(case.x[-1], case.features, case.window, slide, output)
 
 
 def applicable(case: Case, row: Any, which: str, values: Sequence[Any]) -> dict[str, Function]:

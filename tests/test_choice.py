@@ -26,6 +26,11 @@ CASES = {
         ((7, 8), (2, 3), 6, 9, (1, 1), (2, 1), ((0, 2), (1, 1)), 3),
         ((9,), (3,), 64, 64, (1,), (1,), ((1, 1),), 16),  # several blocks of merged groups
     ],
+    "small maps": [
+        ((2, 2), (3, 3), 8, 6, (1, 1), (1, 1), ((1, 1), (1, 1)), 1),
+        ((4, 3), (3, 3), 4, 5, (2, 3), (1, 2), ((1, 0), (2, 2)), 1),
+        ((5, 1, 3), (1, 3, 2), 3, 4, (2, 1, 2), (1, 1, 1), ((0, 0), (1, 1), (0, 0)), 1),
+    ],
     "dilated strides": [
         ((8, 9), (2, 3), 12, 6, (2, 3), (1, 2), ((1, 1), (1, 0)), 1),  # lax aborts on this
         ((7, 6, 9), (2, 2, 3), 3, 4, (2, 1, 2), (2, 1, 3), ((1, 1), (0, 1), (2, 2)), 1),
@@ -102,8 +107,10 @@ def test_values_and_gradients_are_those_of_lax(row, rng):
 def test_every_row_has_cases_and_serves_them():
     assert list(CASES) == [row.name for row in choice.TABLE]
     for name, cases in CASES.items():
-        for _, window, channels, features, stride, dilation, _, groups in cases:
-            facts = choice.Conv(channels, features, window, stride, groups, dilation)
+        for spatial, window, channels, features, stride, dilation, padding, groups in cases:
+            slide = Slide(stride, dilation, padding, groups)
+            output = slide.output(spatial, window)
+            facts = choice.facts(channels, features, window, slide, output)
             assert choice.choose(facts).name == name, facts
 
 

@@ -68,18 +68,21 @@ def _lax_kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes
     return jax.linear_transpose(lambda k: lax_conv(x, k, slide), like)(g)[0]
 
 
-def _row(channels: int, features: int, window: Sizes, slide: Slide) -> choice.Row:
-    return choice.choose(choice.facts(channels, features, window, slide))
+def _row(
+    channels: int, features: int, window: Sizes, slide: Slide, output: Sizes = ()
+) -> choice.Row:
+    return choice.choose(choice.facts(channels, features, window, slide, output))
 
 
 def _cpu_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
-    row = _row(x.shape[-1], kernel.shape[-1], kernel.shape[:-2], slide)
-    return row.forward(x, kernel, slide)
+    window = kernel.shape[:-2]
+    output = slide.output(x.shape[1:-1], window)
+    return _row(x.shape[-1], kernel.shape[-1], window, slide, output).forward(x, kernel, slide)
 
 
 def _cpu_input_gradient(g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sizes) -> jax.Array:
     channels = kernel.shape[-2] * slide.groups
-    row = _row(channels, kernel.shape[-1], kernel.shape[:-2], slide)
+    row = _row(channels, kernel.shape[-1], kernel.shape[:-2], slide, g.shape[1:-1])
     if row.input_gradient is not None:
         return row.input_gradient(g, kernel, slide, spatial)
     like = jax.ShapeDtypeStruct((g.shape[0], *spatial, channels), g.dtype)
@@ -87,7 +90,7 @@ def _cpu_input_gradient(g: jax.Array, kernel: jax.Array, slide: Slide, spatial: 
 
 
 def _cpu_kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes) -> jax.Array:
-    row = _row(x.shape[-1], g.shape[-1], window, slide)
+    row = _row(x.shape[-1], g.shape[-1], window, slide, g.shape[1:-1])
     if row.kernel_gradient is not None:
         return row.kernel_gradient(x, g, slide, window)
     shape = (*window, x.shape[-1] // slide.groups, g.shape[-1])

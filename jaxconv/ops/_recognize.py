@@ -52,7 +52,8 @@ def _forward(eqn: Any, x: Any, kernel: Any) -> Form | None:
         params["padding"],
         params["feature_group_count"],
     )
-    row = choice.choose(choice.facts(channels, features, window, slide))
+    output = slide.output([x.shape[axis] for axis in numbers.lhs_spec[2:]], window)
+    row = choice.choose(choice.facts(channels, features, window, slide, output))
     explicit = not _safe(slide, window)
     if row.name == "dense" and not explicit:
         return None
@@ -141,7 +142,7 @@ def _kernel_gradient(eqn: Any, x: Any, kernel: Any) -> Form | None:
     if not _safe(slide, window) or slide.output(sizes, window) != maps:
         return None
     channels, features = x.shape[numbers.lhs_spec[0]], kernel.shape[numbers.rhs_spec[0]]
-    row = choice.choose(choice.facts(channels, features, window, slide))
+    row = choice.choose(choice.facts(channels, features, window, slide, maps))
     if row.kernel_gradient is None and groups == 1 and row.name != "pointwise":
         return None
 
