@@ -237,3 +237,11 @@ def test_errors(name):
     kind, call, message = ERRORS[name]
     with raises(kind, message):
         call()
+
+
+def test_nothing_mapped():
+    """A mapped axis of length 0, forward and backward."""
+    x = jnp.zeros((0, 2, 5, 6, 3))
+    assert jax.vmap(lambda x: ops.patches(x, 2, padding="valid"))(x).shape == (0, 2, 4, 5, 2, 2, 3)
+    square = lambda x: (ops.avg_pool(x, 2) ** 2).sum()
+    assert jax.vmap(jax.grad(square))(x).shape == x.shape

@@ -492,9 +492,9 @@ def test_errors():
         ops.polyphase_up(x, jnp.zeros(2), 2)
     with raises(
         ValueError,
-        "polyphase_select: logits hold float32 of shape (2, 3); expected floats (2, 4), one per "
-        "example and phase. Got x of shape (2, 8, 8, 3). Score every phase of "
-        "polyphase_split(x, stride).",
+        "polyphase_select: logits hold float32 of shape (2, 3); expected float32 or float64 "
+        "(2, 4), one per example and phase. Got x of shape (2, 8, 8, 3). Score every phase of "
+        "polyphase_split(x, stride) in float32.",
     ):
         ops.polyphase_select(x, 2, logits=jnp.zeros((2, 3)))
     with raises(
@@ -529,3 +529,28 @@ def test_errors():
         "Use stride=1 or more.",
     ):
         layers.polyphase_down(0)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_logits_of_16_bits_are_refused(dtype):
+    """Their rounding would make all of them equal, so that the norm alone would choose."""
+    with raises(
+        ValueError,
+        f"polyphase_select: logits hold {jnp.dtype(dtype)} of shape (1, 2); expected float32 or "
+        "float64 (1, 2), one per example and phase. Got x of shape (1, 4, 1). Score every phase "
+        "of polyphase_split(x, stride) in float32.",
+    ):
+        ops.polyphase_select(jnp.ones((1, 4, 1)), 2, logits=jnp.array([[5, 1]], dtype))
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_empty_batch(norm):
+    y, index = ops.polyphase_down(jnp.zeros((0, 4, 6, 3)), (2, 3), norm=norm)
+    assert y.shape == (0, 2, 2, 3)
+    assert index.shape == (0,)
+
+
+def test_empty_batch_of_a_learned_choice(key):
+    layer = layers.polyphase_down(2, scorer=layers.phase_scorer())
+    trees = layer.init(key, jnp.ones((1, 4, 6, 3)))
+    assert layer.apply(*trees, jnp.zeros((0, 4, 6, 3)))[0].shape == (0, 2, 3, 3)

@@ -1,5 +1,6 @@
 """How a layer chooses a phase: by a norm, or by what a small network says of each."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -77,7 +78,8 @@ def _learned(
     def apply(name, trees, x, *, train, key):
         split = phases(x)
         said, new = _children.run(name, "scorer", scorer, trees, split, train=train, key=key)
-        logits = said.reshape(x.shape[0], split.shape[0] // x.shape[0], -1).mean(-1)
+        count = math.prod(_parse.per_axis(where, "stride", stride, x.ndim - 2))
+        logits = said.reshape(x.shape[0], count, math.prod(said.shape[1:])).mean(-1)
         if not train:
             return ops.polyphase_select(x, stride, norm=norm, logits=logits).index, trees[1]
         if key is None:

@@ -112,8 +112,8 @@ def _transposed(form: Any, y: jax.Array, slide: Slide, window: Sizes, spatial: S
 def _batch(primitive: Any) -> Any:
     def rule(args: Any, mapped: Any, **params: Any) -> jax.Array:
         (x,) = args
-        y = _define.bind(primitive, x.reshape(-1, *x.shape[2:]), **params)
-        return y.reshape(x.shape[0], -1, *y.shape[1:])
+        y = _define.bind(primitive, x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), **params)
+        return y.reshape(*x.shape[:2], *y.shape[1:])
 
     return rule
 

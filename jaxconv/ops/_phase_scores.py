@@ -31,12 +31,12 @@ def pixel_scores(x: jax.Array, norm: str, strides: tuple[int, ...]) -> jax.Array
     """
     count, channels = x.shape[0], x.shape[-1]
     size = jnp.abs(x.astype(np.promote_types(x.dtype, np.float32)))
-    largest = jnp.max(size.reshape(count, -1), axis=1, initial=0)
+    largest = jnp.max(size.reshape(count, math.prod(x.shape[1:])), axis=1, initial=0)
     size = size / column(jnp.where(largest > 0, largest, 1), x)
     terms = phase_terms(x, norm, strides)
     bits = score_bits(terms)
     whole = jnp.round((size * size if norm == "l2" else size) * 2.0**bits).astype(jnp.int32)
-    flat = whole.reshape(-1, channels)
+    flat = whole.reshape(math.prod(x.shape[:-1]), channels)
     over = jnp.max(flat, axis=1) if norm == "linf" else jnp.sum(flat, axis=1, dtype=jnp.int32)
     return over.reshape(x.shape[:-1])
 
@@ -53,7 +53,8 @@ def score_bits(terms: int) -> int:
 
 def pixel_views(x: jax.Array, strides: tuple[int, ...]) -> jax.Array:
     """Per pixel, a hash of its phase as seen from that pixel (N, *spatial) uint32."""
-    bits = lax.bitcast_convert_type(_canonical(x), jnp.uint32).reshape(math.prod(x.shape[:-1]), -1)
+    bits = lax.bitcast_convert_type(_canonical(x), jnp.uint32)
+    bits = bits.reshape(math.prod(x.shape[:-1]), math.prod(bits.shape[x.ndim - 1 :]))
     salt = _mix(jnp.arange(1, bits.shape[1] + 1, dtype=jnp.uint32))
     view = jnp.sum(_mix(bits ^ salt[None]), axis=1, dtype=jnp.uint32).reshape(x.shape[:-1])
     for axis, step in enumerate(strides, start=1):

@@ -76,7 +76,8 @@ def polyphase_select(
         x: finite images, floating, of axes that close into circles.
         stride: pixels from one sample to the next; it divides the axes.
         norm: "l2", "l1" or "linf".
-        logits: scores made elsewhere of every phase of `polyphase_split`, the same for each.
+        logits: scores in float32 or float64, made elsewhere, of every phase of
+            `polyphase_split`, the same for each.
 
     Returns:
         A `Selection`. It has no gradient.
@@ -153,9 +154,9 @@ def checked_strides(where: str, x: jax.Array, stride: IntOrInts) -> tuple[int, .
 
 
 def _check_logits(x: jax.Array, logits: jax.Array, shape: tuple[int, ...]) -> None:
-    if logits.shape != shape or not jnp.issubdtype(logits.dtype, jnp.floating):
+    if logits.shape != shape or logits.dtype not in (jnp.float32, jnp.float64):
         raise ValueError(
             f"polyphase_select: logits hold {logits.dtype} of shape {logits.shape}; expected "
-            f"floats {shape}, one per example and phase. Got x of shape {x.shape}. "
-            f"Score every phase of polyphase_split(x, stride)."
+            f"float32 or float64 {shape}, one per example and phase. Got x of shape {x.shape}. "
+            f"Score every phase of polyphase_split(x, stride) in float32."
         )
