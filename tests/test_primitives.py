@@ -43,6 +43,20 @@ def test_exported_once_for_any_batch_size_and_every_platform():
     assert_close(program.call(x, *kernels), jax.jit(step)(x, *kernels))
 
 
+def test_mapped_over_nothing():
+    x, depthwise, dense = operands()
+    gradient = jax.grad(loss, (0, 1, 2))
+    for mapped in ((0, None, None), (None, 0, None), (None, None, 0), (0, 0, 0)):
+        args = [
+            a if axis is None else jnp.zeros((0, *a.shape))
+            for a, axis in zip((x, depthwise, dense), mapped, strict=True)
+        ]
+        y = jax.eval_shape(jax.vmap(network, mapped), *args)
+        assert y.shape == (0, 4, 2, 2, 8)
+        found = jax.vmap(gradient, mapped)(*args)
+        assert [g.shape for g in found] == [(0, *a.shape) for a in (x, depthwise, dense)]
+
+
 @needs_primitives
 def test_one_equation_for_one_operation():
     names = [str(eqn.primitive) for eqn in jax.make_jaxpr(network)(*operands()).jaxpr.eqns]

@@ -76,7 +76,7 @@ def unet(
             "unet: has no levels; expected at least one. Got features=(). "
             "Use features=(64, 128, 256), say."
         )
-    if around is not None and not down is up is None:
+    if around is not None and (down is not None or up is not None):
         raise ValueError(
             "unet: around samples down and up already; expected it without them. "
             f"Got down={down!r} and up={up!r}. Leave both out."

@@ -232,9 +232,32 @@ def batched(primitive: Primitive, rule: Callable[..., jax.Array]) -> None:
         args: Sequence[Any], dims: Sequence[int | None], **params: Any
     ) -> tuple[jax.Array, int]:
         front = [a if d is None else jnp.moveaxis(a, d, 0) for a, d in zip(args, dims, strict=True)]
+        if any(d is not None and a.shape[0] == 0 for a, d in zip(front, dims, strict=True)):
+            one = [
+                jax.ShapeDtypeStruct(a.shape if d is None else a.shape[1:], a.dtype)
+                for a, d in zip(front, dims, strict=True)
+            ]
+            y = jax.eval_shape(functools.partial(_PLAIN[primitive], **params), *one)
+            return jnp.zeros((0, *y.shape), y.dtype), 0
         return rule(front, [d is not None for d in dims], **params), 0
 
     batching.primitive_batchers[primitive] = standard
+
+
+def batched_with_examples(primitive: Primitive) -> None:
+    """Gives the rule of what treats every example alike: a mapped axis goes into the first one."""
+
+    def rule(args: Sequence[Any], mapped: Sequence[bool], **params: Any) -> jax.Array:
+        count = next(a.shape[0] for a, m in zip(args, mapped, strict=True) if m)
+        every = [
+            a if m else jnp.broadcast_to(a[None], (count, *a.shape))
+            for a, m in zip(args, mapped, strict=True)
+        ]
+        flat = [a.reshape(count * a.shape[1], *a.shape[2:]) for a in every]
+        y = bind(primitive, *flat, **params)
+        return y.reshape(*every[0].shape[:2], *y.shape[1:])
+
+    batched(primitive, rule)
 
 
 def plain_form(primitive: Primitive) -> Callable[..., jax.Array] | None:

@@ -79,35 +79,21 @@ def worst(dtype: Any, *, largest: bool) -> Any:
     return limit
 
 
-# --- batching: a mapped axis goes into the batch ---------------------------------------------
-
-
-def _batch(primitive: Any) -> Any:
-    def rule(args: Any, mapped: Any, **params: Any) -> jax.Array:
-        count = next(a.shape[0] for a, m in zip(args, mapped, strict=True) if m)
-        every = [
-            a if m else jnp.broadcast_to(a[None], (count, *a.shape))
-            for a, m in zip(args, mapped, strict=True)
-        ]
-        flat = [a.reshape(-1, *a.shape[2:]) for a in every]
-        y = _define.bind(primitive, *flat, **params)
-        return y.reshape(count, -1, *y.shape[1:])
-
-    return rule
-
-
 # --- registration ----------------------------------------------------------------------------
 
 
-def _like_first(specs: Any, *, slide: Slide, window: Sizes, **_: Any) -> tuple[Any, ...]:
-    """Sharded as the first operand is, but for the axes that windows span or skip along."""
-    first, *spatial, last = specs[0]
-    axes = zip(spatial, window, slide.stride, strict=True)
+def like_first(specs: Any, *, slide: Slide, window: Sizes, **_: Any) -> tuple[Any, ...]:
+    """Sharded as the first operand is, but for the axes that windows span or skip along.
+
+    Axes between the spatial ones and the last are taken for axes of a window, and left out.
+    """
+    first, *rest, last = specs[0]
+    axes = zip(rest[: len(window)], window, slide.stride, strict=True)
     return (first, *(spec if k == s == 1 else None for spec, k, s in axes), last)
 
 
 def _primitive(name: str, form: Any, plain: Any = None) -> Any:
-    return _define.define(name, plain=plain or form, cpu=form, sharding=_like_first)
+    return _define.define(name, plain=plain or form, cpu=form, sharding=like_first)
 
 
 _extreme = _primitive("jaxconv_extreme", extremes.value, _plain_extreme)
@@ -136,4 +122,4 @@ _define.linear_in_first(
     lambda ct, held, g, spatial, **params: _define.bind(_pick, ct, held, **params),
 )
 for _each in (_extreme, _tap, _pick, _spread):
-    _define.batched(_each, _batch(_each))
+    _define.batched_with_examples(_each)

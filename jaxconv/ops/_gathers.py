@@ -21,6 +21,7 @@ from jax import lax
 from jaxconv.ops import _define, _window
 from jaxconv.ops._cpu import taps
 from jaxconv.ops._cpu.taps import Slide
+from jaxconv.ops._extremes import like_first
 
 Sizes = tuple[int, ...]
 
@@ -106,44 +107,25 @@ def _transposed(form: Any, y: jax.Array, slide: Slide, window: Sizes, spatial: S
     return jax.linear_transpose(lambda x: form(x, slide, window), like)(y)[0]
 
 
-# --- batching: a mapped axis goes into the batch ---------------------------------------------
-
-
-def _batch(primitive: Any) -> Any:
-    def rule(args: Any, mapped: Any, **params: Any) -> jax.Array:
-        (x,) = args
-        y = _define.bind(primitive, x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), **params)
-        return y.reshape(*x.shape[:2], *y.shape[1:])
-
-    return rule
-
-
 # --- registration ----------------------------------------------------------------------------
 
 
-def _placed(specs: Any, *, slide: Slide, window: Sizes, **_: Any) -> tuple[Any, ...]:
-    """Sharded as the operand is, but for the axes that windows span or skip along."""
-    first, *rest, last = specs[0]
-    axes = zip(rest[: len(window)], window, slide.stride, strict=True)
-    return (first, *(spec if k == s == 1 else None for spec, k, s in axes), last)
-
-
 def _placed_windows(specs: Any, *, window: Sizes, **params: Any) -> tuple[Any, ...]:
-    *kept, last = _placed(specs, window=window, **params)
+    *kept, last = like_first(specs, window=window, **params)
     return (*kept, *(None for _ in window), last)
 
 
 _total = _define.define(
-    "jaxconv_window_total", plain=_plain_total, cpu=_total_by_rows, sharding=_placed
+    "jaxconv_window_total", plain=_plain_total, cpu=_total_by_rows, sharding=like_first
 )
 _share = _define.define(
-    "jaxconv_window_share", plain=_plain_share, cpu=_cpu_share, sharding=_placed
+    "jaxconv_window_share", plain=_plain_share, cpu=_cpu_share, sharding=like_first
 )
 _gather = _define.define(
     "jaxconv_window_gather", plain=_gather_by_rows, cpu=_gather_by_rows, sharding=_placed_windows
 )
 _fold = _define.define(
-    "jaxconv_window_fold", plain=_fold_by_rows, cpu=_fold_by_rows, sharding=_placed
+    "jaxconv_window_fold", plain=_fold_by_rows, cpu=_fold_by_rows, sharding=like_first
 )
 
 
@@ -167,4 +149,4 @@ for _primitive, _transpose in (
     (_fold, _back(_gather)),
 ):
     _define.linear(_primitive, _transpose)
-    _define.batched(_primitive, _batch(_primitive))
+    _define.batched_with_examples(_primitive)
