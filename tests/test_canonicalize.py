@@ -257,3 +257,10 @@ def test_errors():
         "\"average\". Got method='score'. Use method='content', say.",
     ):
         make_shift_equivariant(logits, method="score")
+
+
+def test_no_images_give_no_outputs():
+    """An empty batch is wrapped like any other; unwrapped, f says which shapes come out."""
+    x, first = jnp.zeros((0, *SPATIAL, 3)), lambda x: x[:, 0, 0]
+    assert make_shift_invariant(first)(x).shape == first(x).shape
+    assert make_shift_equivariant(lambda x: 2 * x)(x).shape == x.shape

@@ -231,6 +231,19 @@ def test_accuracy_under_shifts_counts_hits_and_survivors():
     drawn(axes)
 
 
+def test_numbers_are_dark_on_light_colors():
+    """Also where all of a narrow range lies in the light half of the colors."""
+    predictions = np.zeros((4, 4, 400), int)
+    predictions[::2, ::2, 0] = 1  # 99.75 % and 100 %: the colors span a whole percent
+    axes = plots.accuracy_under_shifts(np.eye(2)[predictions], np.zeros(400, int))
+    image = axes.images[0]
+    for text in axes.texts:
+        light = image.cmap(image.norm(float(text.get_text())))[:3]
+        assert np.mean(light) > 0.4
+        assert text.get_color() != "white"
+    drawn(axes)
+
+
 def test_a_picture_is_written_whole(tmp_path, history):
     path = run_folder.save_picture(tmp_path, "curves", plots.curves(history))
     assert [entry.name for entry in tmp_path.iterdir()] == ["curves.png"]

@@ -72,7 +72,8 @@ def canonical_position(x: jax.Array) -> Position:
 def first_of(best: jax.Array) -> Position:
     """The first of the pixels that tie."""
     ties = jnp.sum(best, axis=tuple(range(1, best.ndim)), dtype=jnp.int32) - 1
-    place, digits = jnp.argmax(best.reshape(len(best), -1), axis=1).astype(jnp.int32), []
+    flat = best.reshape(len(best), math.prod(best.shape[1:]))
+    place, digits = jnp.argmax(flat, axis=1).astype(jnp.int32), []
     for size in reversed(best.shape[1:]):
         digits.append(place % size)
         place = place // size

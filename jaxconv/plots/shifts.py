@@ -107,7 +107,7 @@ def accuracy_under_shifts(probabilities: Any, labels: Any) -> Any:
     low, high = 100 * accuracy.min(), 100 * accuracy.max()
     drawn = _heat_map(axes, 100 * accuracy, title, limits=(min(low, high - 1.0), high))
     if accuracy.size <= MOST_WRITTEN:
-        _write_numbers(axes, 100 * accuracy)
+        _write_numbers(axes, drawn, 100 * accuracy)
     colorbar(figure, drawn, axes, "accuracy, %")
     return axes
 
@@ -146,12 +146,12 @@ def _mark(axes: Any, wrong: np.ndarray, middle: tuple[int, int]) -> None:
         axes.plot(columns[x], rows[y], "x", **style)
 
 
-def _write_numbers(axes: Any, values: Any) -> None:
+def _write_numbers(axes: Any, drawn: Any, values: Any) -> None:
+    """Every value in its cell: dark on the light half of the colors that were drawn."""
     rows, columns = values.shape
-    middle = values.min() + 0.5 * max(values.max() - values.min(), 1.0)
     for (row, column), value in np.ndenumerate(values):
         place = _signed(column, columns), _signed(row, rows)
-        color = INK if value > middle else "white"
+        color = INK if drawn.norm(value) > 0.5 else "white"
         axes.text(*place, f"{value:.1f}", ha="center", va="center", fontsize=7, color=color)
 
 
