@@ -89,12 +89,13 @@ def suggest(
     params: Any = None,
     weights: str = "generic",
 ) -> Suggestion:
-    """Names the smallest set of operations to change so that f is exact on every shift.
+    """Names operations to change so that f is exact on every shift, and leaves out what it can.
 
     Every operation whose border costs an output something gets circular padding; every group of
-    strides that meet again (a body and its shortcut) samples adaptively, by one choice; a change
-    without which the others buy as much is left out. What they buy together is proved, as
-    `Proof.fixes` proves what each buys alone.
+    strides that meet again (a body and its shortcut) samples adaptively, by one choice. A group of
+    strides, or a pure pad, without which the others buy as much is left out, one after the other;
+    windows that reach past an axis are all named, untried. What the changes buy together is proved,
+    as `Proof.fixes` proves what each buys alone.
 
     Args:
         f: any function, as `prove` takes it.
