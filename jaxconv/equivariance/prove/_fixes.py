@@ -16,6 +16,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,20 @@ class Fix:
     idealized: str
     shifts: int
     gain: float
+
+
+class Link(NamedTuple):
+    """Operations that sample together, and those that put the samples back.
+
+    Attributes:
+        rows: the operations, which sample one phase.
+        steps: per shifted axis, the finest shifts before and after them.
+        back: operations of finer output that put it on the pixels that were sampled.
+    """
+
+    rows: Sequence[Row]
+    steps: Sequence[tuple[int, int]]
+    back: Sequence[Row] = ()
 
 
 def shifts_of(laws: Sequence[Sequence[Law]], sizes: Sequence[int]) -> int:
@@ -159,36 +174,32 @@ def _adaptive(
     """Laws if the operations of a group sampled a phase that moves with x, all the same one."""
     pairs = [(s.before, s.after) if s else (1, 1) for s in steps]
     pairs += [(1, 1)] * (len(program.sizes) - len(pairs))
-    return sampled(program, [(group, pairs)], values, periodic=periodic)
+    return sampled(program, [Link(group, pairs)], values, periodic=periodic)
 
 
 def sampled(
-    program: Program,
-    groups: Sequence[tuple[Sequence[Row], Sequence[tuple[int, int]]]],
-    values: Sequence[Value],
-    *,
-    periodic: bool,
+    program: Program, links: Sequence[Link], values: Sequence[Value], *, periodic: bool
 ) -> list[tuple[Law, ...]] | None:
-    """Laws if the operations of every group sampled a phase that moves with x.
+    """Laws if the operations of every link sampled a phase that moves with x.
 
-    A group comes with the finest shifts (before, after) it on every axis, and begins with what
-    the group before it leaves: together they choose one phase. None where there are too many
-    phases, or no shift is left to choose.
+    Every link begins with the shifts that the link before it leaves: together they choose one
+    phase. None where there are too many phases, or no shift is left to choose.
     """
-    begin, end = groups[0][1], groups[-1][1]
+    begin, end = links[0].steps, links[-1].steps
     if any(after == size for (_, after), size in zip(end, program.sizes, strict=True)):
         return None
     spans = [range(0, last[1], first[0]) for first, last in zip(begin, end, strict=True)]
     phases = list(itertools.product(*spans))
-    through = all(_all_through(program, _repair(group)) for group, _ in groups)
-    if not 1 < len(phases) <= MOST_PHASES * (16 if through else 1):
+    back = any(link.back for link in links)
+    through = not back and all(_all_through(program, _repair(link.rows)) for link in links)
+    if not 1 < len(phases) <= MOST_PHASES * (16 if through else 4 if back else 1):
         return None
     children = []
     for shifts in phases:
         if through:  # all that the outputs know of x is what it was after the shift
             outputs = [ahead(value, shifts) for value in values]
         else:
-            repairs = tuple(_part(group, pairs, shifts) for group, pairs in groups)
+            repairs = tuple(repair for link in links for repair in _parts(link, shifts))
             context = Context(program.sizes, periodic=periodic, repairs=repairs)
             outputs = program.run(context).outputs
         children.append(Branches(outputs=outputs))
@@ -207,10 +218,17 @@ def sampled(
     ]
 
 
-def _part(rows: Sequence[Row], pairs: Sequence[tuple[int, int]], shifts: Sequence[int]) -> Repair:
-    """The share of a phase that one group chooses."""
-    own = [s % after // before * before for s, (before, after) in zip(shifts, pairs, strict=True)]
-    return _repair(rows, shifts=tuple(own))
+def _parts(link: Link, shifts: Sequence[int]) -> list[Repair]:
+    """The share of a phase that one link chooses, and the way back."""
+    own = [
+        s % after // before * before for s, (before, after) in zip(shifts, link.steps, strict=True)
+    ]
+    found = [_repair(link.rows, shifts=tuple(own))]
+    for row in link.back:
+        pairs = zip(row.circular or row.laws, own, link.steps, strict=True)
+        rolls = tuple((law.axis, -s // before) for law, s, (before, _) in pairs if law.axis)
+        found.append(Repair(frozenset({id(row.equations[-1])}), frozenset(), rolls=rolls))
+    return found
 
 
 def _repair(rows: Sequence[Row], *, circular: bool = False, shifts: tuple = ()) -> Repair:

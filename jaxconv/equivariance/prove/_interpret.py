@@ -14,6 +14,7 @@ from jaxconv.equivariance.prove._arrays import Known, Labels, Unmodelled, Value,
 from jaxconv.equivariance.prove._hash import name_of
 from jaxconv.equivariance.prove._known import PARAMETERS
 from jaxconv.equivariance.prove._labels import assemble, periods_of, shifts_of
+from jaxconv.equivariance.prove._moves import take
 from jaxconv.equivariance.prove._numbers import computed
 from jaxconv.equivariance.prove._operands import opaque
 from jaxconv.equivariance.prove._table import CHARGED, RULES, Call, Context, Repair
@@ -70,7 +71,7 @@ class Interpreter:
     def _repaired(
         self, repair: Repair, equation: _jaxpr.Equation, operands: list[Value]
     ) -> list[Value]:
-        """The equation with circular borders, or on the input as it is after a shift."""
+        """The equation with circular borders, on the input as it is after a shift, or rolled."""
         if repair.shifts:
             pairs = zip(operands, equation.inputs, strict=True)
             operands = [
@@ -79,7 +80,7 @@ class Interpreter:
         before = self.context.periodic
         self.context.periodic = before or repair.circular
         try:
-            return self.interpret(equation, operands)
+            return [_rolled(value, repair.rolls) for value in self.interpret(equation, operands)]
         finally:
             self.context.periodic = before
 
@@ -168,6 +169,14 @@ def ahead(value: Value, shifts: tuple[int, ...]) -> Value:
 
     terms = None if value.terms is None else move(value.terms)
     return Labels(value.shape, value.states, move(value.code), terms, value.kind)
+
+
+def _rolled(value: Value, rolls: Sequence[tuple[int, int]]) -> Value:
+    """The value with axes rolled by amounts."""
+    for axis, amount in rolls:
+        if isinstance(value, Labels):
+            value = take(value, axis, np.roll(np.arange(value.shape[axis]), amount))
+    return value
 
 
 def _copied(value: Value, operands: list[Value]) -> Value:

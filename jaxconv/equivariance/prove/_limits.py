@@ -9,7 +9,7 @@ else is in the way; what borders cost off the program as it is, less what stride
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jaxconv.equivariance import _jaxpr
@@ -55,6 +55,13 @@ class Limit:
     def explains(self, lattice: int) -> bool:
         """Whether a value that obeys multiples of `lattice` only is what it is because of this."""
         return self.before % math.gcd(self.after, lattice) != 0
+
+    def seen_by(self, lattice: int, size: int) -> "Limit":
+        """What is left of it in a value that obeys multiples of `lattice` of N = size."""
+        after = math.gcd(self.after, lattice)
+        if self.level == "border" or after == self.after:
+            return self
+        return replace(self, after=after, effect=_leaves(self.before, after, size))
 
 
 SPOKEN = {
@@ -166,7 +173,7 @@ class Recorder:
         law, size = made.laws[axis], self.sizes[axis]
         now = lattice(law, size)
         read = dict.fromkeys(l for trail in trails for l in trail.limits[axis] if l.level == level)
-        kept = [limit for limit in read if limit.explains(now)]
+        kept = [limit.seen_by(now, size) for limit in read if limit.explains(now)]
         if level == "border" and law.exact:
             return []  # a lattice of the whole is what strides leave
         before = [(trail.laws[axis], trail.extents[axis]) for trail in trails]
@@ -188,11 +195,7 @@ class Recorder:
         if then % now == 0:
             return None
         self.strides.add((self.steps, axis))
-        if now < size:
-            of = "" if then == 1 else f" of the multiples of {then}"
-            odd = f", which does not divide {size}" if size % now else ""
-            return _cause(step), f"leaves multiples of {now}{of}{odd}", then, now
-        return _cause(step), "no shift is left", then, now
+        return _cause(step), _leaves(then, now, size), then, now
 
     def _border_charge(
         self,
@@ -216,6 +219,15 @@ class Recorder:
         if reach and law.kind == "unproved" and (self.steps, axis) not in self.strides:
             return cause, "no shift is left: the halos meet", 1, size
         return None
+
+
+def _leaves(then: int, now: int, size: int) -> str:
+    """The effect of what obeys multiples of `now` where it could obey multiples of `then`."""
+    if now >= size:
+        return "no shift is left"
+    of = "" if then == 1 else f" of the multiples of {then}"
+    odd = f", which does not divide {size}" if size % now else ""
+    return f"leaves multiples of {now}{of}{odd}"
 
 
 def _pixels(law: Law, extent: int) -> float:

@@ -38,6 +38,7 @@ class Row:
         shape: of what it made.
         laws: of what it made, per shifted axis.
         extents: size of the axis that each law speaks of.
+        entered: the same of what it reads first, if all borders so far were circular.
         circular: the laws if all borders so far were circular.
         fields: the receptive field per shifted axis; () where it is unknown.
         changed: whether less, or more, holds after it than before.
@@ -51,6 +52,7 @@ class Row:
     shape: tuple[int, ...]
     laws: tuple[Law, ...]
     extents: tuple[int, ...]
+    entered: tuple[int, ...]
     circular: tuple[Law, ...]
     fields: tuple[ReceptiveField, ...]
     changed: bool
@@ -102,6 +104,7 @@ def _row(run: Sequence[Seen], circular: Sequence[Seen], walks: Sequence[Walk]) -
         last.slot.shape,
         last.after.laws,
         last.after.extents,
+        _entered(circular or run),
         circular[-1].after.laws if circular else (),
         fields if len(fields) == len(walks) else (),
         _changes(run) or _changes(circular),
@@ -118,6 +121,12 @@ def _changes(run: Sequence[Seen]) -> bool:
     inherited = {id(trail) for step in run for trail in step.before if step.after is trail}
     outside = [t for s in run for t in s.before if id(t) not in made or id(t) in inherited]
     return all(_shifts(trail.laws) != _shifts(run[-1].after.laws) for trail in outside)
+
+
+def _entered(run: Sequence[Seen]) -> tuple[int, ...]:
+    """Sizes of the axes of the first value that moves and is read."""
+    moving = (trail.extents for step in run for trail in step.before if trail.moves)
+    return next(moving, ())
 
 
 def _shifts(laws: Sequence[Law]) -> list[tuple]:

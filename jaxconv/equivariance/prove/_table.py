@@ -48,12 +48,14 @@ class Repair(NamedTuple):
         inner: identities of the values that they make.
         circular: whether their borders wrap around.
         shifts: per shifted axis, how far the input that they see is ahead of the input.
+        rolls: (axis, amount), by which what they make is rolled.
     """
 
     equations: frozenset[int]
     inner: frozenset[int]
     circular: bool = False
     shifts: tuple[int, ...] = ()
+    rolls: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass

@@ -6,15 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jaxconv.equivariance.prove import _text
-from jaxconv.equivariance.prove._fixes import (
-    laws_with,
-    sampled,
-    shifts_of,
-    strided,
-)
+from jaxconv.equivariance.prove._fixes import Link, laws_with, sampled, shifts_of, strided
 from jaxconv.equivariance.prove._laws import Law
 from jaxconv.equivariance.prove._limits import Limit
-from jaxconv.equivariance.prove._program import Program, padded
+from jaxconv.equivariance.prove._program import padded
 from jaxconv.equivariance.prove._proof import Proof
 from jaxconv.equivariance.prove._rows import Row
 from jaxconv.equivariance.prove.prove import prove
@@ -22,6 +17,7 @@ from jaxconv.equivariance.prove.prove import prove
 HOW = {
     "circular": "circular padding",
     "adaptive": "adaptive sampling, one phase for all of them",
+    "around": "adaptive sampling, and back onto the pixels that were sampled (polyphase_around)",
 }
 
 
@@ -30,7 +26,8 @@ class Change:
     """One change: what to do, and to which operations.
 
     Attributes:
-        repair: "circular" borders, or "adaptive" sampling of one phase by all operations.
+        repair: "circular" borders; "adaptive" sampling of one phase by all operations; or the same
+            "around" what the samples go through, until operations put them back.
         operations: the calls to change, with their lines.
     """
 
@@ -92,10 +89,12 @@ def suggest(
     """Names operations to change so that f is exact on every shift, and leaves out what it can.
 
     Every operation whose border costs an output something gets circular padding; every group of
-    strides that meet again (a body and its shortcut) samples adaptively, by one choice. A group of
-    strides, or a pure pad, without which the others buy as much is left out, one after the other;
-    windows that reach past an axis are all named, untried. What the changes buy together is proved,
-    as `Proof.fixes` proves what each buys alone.
+    strides that meet again (a body and its shortcut) samples adaptively, by one choice. Where later
+    operations go back to as many pixels (a decoder), they put them where they were sampled. A group
+    of strides, or a pure pad, without which the others buy as much is left out, one after the
+    other; windows that reach past an axis are all named, untried. What the changes buy together is
+    proved, for every phase that could be chosen, as `Proof.fixes` proves what each buys alone: 256
+    phases, the four levels of a U-Net of two axes, are the most, and take half a minute.
 
     Args:
         f: any function, as `prove` takes it.
@@ -134,12 +133,17 @@ def suggest(
         kept = []
     if shifts_of(laws, sizes) <= shifts_of(own, sizes):
         broken, kept, laws = [], [], own
-    changes = [Change("adaptive", tuple(row.name for row in group)) for group in kept]
+    changes = [_change(link) for link in kept]
     if broken:
         changes.insert(0, Change("circular", tuple(row.name for row in broken)))
-    mending = {id(row) for group in [broken, *kept] for row in group}
+    mending = {id(row) for rows in [broken, *(link.rows for link in kept)] for row in rows}
     left = _remaining(proof, limits, mending)
     return Suggestion(proof, tuple(changes), tuple(map(tuple, laws)), shifts_of(laws, sizes), left)
+
+
+def _change(link: Link) -> Change:
+    names = tuple(row.name for row in [*link.rows, *link.back])
+    return Change("around" if link.back else "adaptive", names)
 
 
 def _broken(proof: Proof) -> list[Row]:
@@ -164,11 +168,14 @@ def _own_laws(proof: Proof) -> tuple[tuple[Law, ...], ...]:
     return tuple(output.laws for output in proof.outputs)
 
 
+Groups = Sequence[tuple[tuple[Limit | None, ...], list[Row]]]
+
+
 def _sampled(
-    proof: Proof, groups: Sequence[tuple[tuple[Limit | None, ...], list[Row]]], *, periodic: bool
-) -> tuple[list[list[Row]], list[tuple[Law, ...]] | None]:
+    proof: Proof, groups: Groups, *, periodic: bool
+) -> tuple[list[Link], list[tuple[Law, ...]] | None]:
     """Groups to sample adaptively, as few as buy the most, and what is proved with them."""
-    chain = _chain(proof.program, groups)
+    chain = _chain(proof, groups)
     values = proof.values[1 if periodic else 0]
     run = lambda some: sampled(proof.program, some, values, periodic=periodic) if some else None
     laws = run(chain)
@@ -180,18 +187,13 @@ def _sampled(
         less = run(_chained(fewer))
         if less is not None and shifts_of(less, proof.program.sizes) >= most:
             chain, laws = fewer, less
-    return [group for group, _ in chain], laws
+    return chain, laws
 
 
-Link = tuple[list[Row], list[tuple[int, int]]]
-
-
-def _chain(
-    program: Program, groups: Sequence[tuple[tuple[Limit | None, ...], list[Row]]]
-) -> list[Link]:
+def _chain(proof: Proof, groups: Groups) -> list[Link]:
     """Groups in the order of their strides, each with the shifts before and after it per axis."""
     order = sorted(groups, key=lambda item: [step.before for step in item[0] if step])
-    level = [1] * len(program.sizes)
+    level = [1] * len(proof.program.sizes)
     links = []
     for steps, group in order:
         padded = [*steps, *[None] * (len(level) - len(steps))]
@@ -200,14 +202,27 @@ def _chain(
             for step, at in zip(padded, level, strict=True)
         ]
         level = [after for _, after in pairs]
-        links.append((group, pairs))
+        links.append(Link(group, pairs, _back(proof, pairs)))
     return _chained(links)
+
+
+def _back(proof: Proof, steps: Sequence[tuple[int, int]]) -> list[Row]:
+    """Operations that go from the pixels that are left after steps to as many as before."""
+    found = []
+    for row in proof.rows:
+        laws = row.circular or row.laws
+        moves = all(law.kind == "equivariant" for law in laws)
+        pixels = [row.shape[law.axis or 0] for law in laws]
+        ends = zip(proof.program.sizes, row.entered, pixels, steps, strict=True)
+        if moves and row.entered and all((n // a, n // b) == s[::-1] for n, a, b, s in ends):
+            found.append(row)
+    return found
 
 
 def _chained(links: Sequence[Link]) -> list[Link]:
     """The links, unless one begins with other shifts than those that the one before it leaves."""
-    for (_, one), (_, other) in zip(links, links[1:], strict=False):
-        if any(a != b for (_, a), (b, _) in zip(one, other, strict=True)):
+    for one, other in zip(links, links[1:], strict=False):
+        if any(a != b for (_, a), (b, _) in zip(one.steps, other.steps, strict=True)):
             return []
     return list(links)
 
