@@ -97,20 +97,20 @@ def judge(
 
     Labels are checked on normal numbers, and on small whole ones, where ties are many and exact.
     No verdict where labels are contradicted and f(x) is NaN at each of a few inputs: laws hold for
-    finite values.
+    finite values. A law that excludes ties is not judged by an input at which candidates tie.
     """
     traced = trace("fuzz", program, np.zeros(program.shape), program.axes, None, "generic")
     for trial in range(INPUTS):
         x = np.random.default_rng([seed, 1 + 100 * trial]).normal(size=program.shape)
-        refuted, run, (values,) = observed(traced, x)
+        refuted, run, (values,), tied = observed(traced, x)
         if not refuted or _finite(program, x):
             break
     else:
         return [], []
     whole = np.random.default_rng([seed, 7]).integers(-2, 3, program.shape).astype(float)
-    ties = observed(traced, whole)[0] if retrials else []
-    if ties and _finite(program, whole):
-        refuted += [f"whole numbers: {text}" for text in ties]
+    broken = observed(traced, whole).broken if retrials else []
+    if broken and _finite(program, whole):
+        refuted += [f"whole numbers: {text}" for text in broken]
     laws, _ = output_laws(traced, run, periodic=False)
     rank = len(traced.sizes)
     if seed % SAMPLED == 0:
@@ -122,13 +122,14 @@ def judge(
         )
     verdicts = []
     for axis, law in enumerate(laws[0]):
-        refuted += _refutes(values, axis, law, rank)
+        if not (law.off_ties and tied):
+            refuted += _refutes(values, axis, law, rank)
         missed = _missed(values, axis, traced.sizes[axis], law, rank)
         for trial in range(2, 2 + retrials if missed else 0):
             if not missed:
                 break
             again = np.random.default_rng([seed, trial]).normal(size=program.shape)
-            _, _, (others,) = observed(traced, again)
+            others = observed(traced, again).outputs[0]
             missed = _missed(others, axis, traced.sizes[axis], law, rank)
         verdicts.append((law, missed))
     return refuted, verdicts

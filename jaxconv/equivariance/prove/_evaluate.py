@@ -1,6 +1,6 @@
 """Numbers of a whole program, loops and branches included: independent of how it is analyzed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,19 +9,24 @@ from jaxconv.equivariance import _jaxpr
 from jaxconv.equivariance.prove import _number_windows as _number_windows
 from jaxconv.equivariance.prove._numbers import computed
 
-ROUNDED = 10
-"""Decimals of float64 that count when values are compared with each other."""
+UNITS = 1e10
+"""Differences of float64 by less than 1 / UNITS do not count where values are compared."""
+EDGE = (5**0.5 - 1) / 2
+"""Where values are parted, in units of that: no simple fraction lies there, as at one half."""
+JUMPS = {"argmax", "argmin", "bitcast_convert_type", "sign", "floor", "ceil", "round"}
+JUMPS |= {"eq", "ne", "lt", "le", "gt", "ge"}
+"""Primitives that a difference by rounding may throw to another value."""
 
 
 def steadily(equation: _jaxpr.Equation, operands: Sequence[Any]) -> list[Any]:
-    """Values of an equation; those that choose, or look at bits, see rounded numbers.
+    """Values of an equation; those that choose, compare, or look at bits, see rounded numbers.
 
     That is the program with a rounding before the choice, position by position, which obeys every
     law that is proved of the program itself: equal numbers whose sums were added up in another
     order are equal again, and nothing else is hidden.
     """
-    if equation.primitive in ("argmax", "argmin", "bitcast_convert_type"):
-        operands = [_rounded(operands[0])]
+    if equation.primitive in JUMPS or _truncates(equation):
+        operands = [*map(_rounded, operands)]
     if equation.primitive == "sort":
         count = equation.params["num_keys"]
         before, after = equation.inputs, equation.outputs
@@ -34,13 +39,20 @@ def steadily(equation: _jaxpr.Equation, operands: Sequence[Any]) -> list[Any]:
     return computed(equation, operands)
 
 
+def _truncates(equation: _jaxpr.Equation) -> bool:
+    target = equation.params.get("new_dtype")
+    return equation.primitive == "convert_element_type" and np.dtype(target).kind in "biu"
+
+
 def _rounded(key: Any) -> Any:
     a = np.asarray(key)
-    return np.round(a, ROUNDED) + 0.0 if a.dtype == np.float64 else key  # one zero, without a sign
+    return np.floor(a * UNITS + EDGE) / UNITS if a.dtype == np.float64 else key
 
 
-def evaluated(program: _jaxpr.Program, operands: Sequence[Any]) -> list[Any]:
-    """Values of the outputs of a program.
+def evaluated(
+    program: _jaxpr.Program, operands: Sequence[Any], watch: Callable[..., Any] | None = None
+) -> list[Any]:
+    """Values of the outputs of a program; `watch(equation, operands)` sees its equations.
 
     Raises:
         NotImplementedError: for `shard_map`, which needs its devices.
@@ -49,6 +61,8 @@ def evaluated(program: _jaxpr.Program, operands: Sequence[Any]) -> list[Any]:
     read = lambda v: values.get(id(v), v.constant)
     for equation in program.equations:
         arguments = [read(value) for value in equation.inputs]
+        if watch:
+            watch(equation, arguments)
         control = _CONTROL.get(equation.primitive, steadily)
         outputs = control(equation, arguments)
         values.update(zip(map(id, equation.outputs), outputs, strict=True))

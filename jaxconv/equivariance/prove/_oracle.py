@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from jaxconv.equivariance.prove._interpret import Step
 from jaxconv.equivariance.prove._labels import periods_of, shifts_of
 from jaxconv.equivariance.prove._program import Program, Run
 from jaxconv.equivariance.prove._table import Context
+from jaxconv.equivariance.prove._ties import tied
 
 TOLERANCE = 1e-9
 """Of float64 values, relative to the largest of the array."""
@@ -37,26 +38,38 @@ def broken_labels(program: Program, x: Any, context: Context | None = None) -> l
         x: a value of that input; float64, or rounding will look like a contradiction.
         context: how to analyze; plain by default.
     """
-    return observed(program, x, context)[0]
+    return observed(program, x, context).broken
 
 
-def observed(
-    program: Program, x: Any, context: Context | None = None
-) -> tuple[list[str], Run, list[np.ndarray]]:
-    """What the numbers contradict, the run, and its outputs on every shift of x.
+class Observed(NamedTuple):
+    """A run beside its numbers on every shift of x.
 
-    The shifts come first in the numbers of an output, one axis for each shifted axis of x.
+    Attributes:
+        broken: the equations whose labels the numbers contradict.
+        run: the analysis.
+        outputs: numbers of every output; the shifts come first, one axis for each shifted axis.
+        tied: whether some choice among candidates tied, on some shift.
     """
+
+    broken: list[str]
+    run: Run
+    outputs: list[np.ndarray]
+    tied: bool
+
+
+def observed(program: Program, x: Any, context: Context | None = None) -> Observed:
+    """Analyzes a program, and computes it on every shift of x."""
     oracle = _Oracle(program, np.asarray(x))
     steps: list[Step] = []
     run = program.run(context or Context(program.sizes), steps.append)
     start = run.operands[-1]
     oracle.check("input", start, list(oracle.inputs))
     numbers: dict[int, list[Any]] = {id(start): list(oracle.inputs)}
-    count = len(oracle.inputs)
+    count, ties = len(oracle.inputs), False
     read = lambda value: [value.value] * count if isinstance(value, Known) else numbers[id(value)]
     for step in steps:
-        columns = zip(*map(read, step.operands), strict=True)
+        columns = list(zip(*map(read, step.operands), strict=True))
+        ties = ties or any(tied(step.equation, row) for row in columns)
         rows = [_values(step, row) for row in columns]
         for value, column in zip(step.outputs, zip(*rows, strict=True), strict=True):
             numbers[id(value)] = list(column)
@@ -72,7 +85,7 @@ def observed(
         oracle.check(f"output {path}", value, column)
         stacked = np.stack([np.asarray(number) for number in column])
         outputs.append(stacked.reshape(*program.sizes, *stacked.shape[1:]))
-    return oracle.broken, run, outputs
+    return Observed(oracle.broken, run, outputs, ties)
 
 
 def _values(step: Step, row: Sequence[Any]) -> list[Any]:

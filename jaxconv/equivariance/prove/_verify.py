@@ -13,6 +13,7 @@ import numpy as np
 from jaxconv.equivariance.prove._hash import divisors
 from jaxconv.equivariance.prove._laws import UNPROVED, Law
 from jaxconv.equivariance.prove._program import Program
+from jaxconv.equivariance.prove._ties import any_tie
 
 TOLERANCE = {"float64": 1e-9, "float32": 1e-3, "bfloat16": 1e-1, "float16": 5e-2}
 """Relative to the largest output: only a difference far above rounding refutes."""
@@ -30,7 +31,8 @@ class Check:
         law: what is claimed; `UNPROVED` where the check is of something that is not.
         outcome: "confirmed" · "contradicted" (a claim that the numbers break: a bug of the
             prover) · "refuted" (not claimed, and false: shifting `x` by `shift` moves the output
-            in no lawful way) · "undecided" (not claimed, and the numbers allow it; or not finite).
+            in no lawful way) · "undecided" (not claimed, and the numbers allow it; or not finite;
+            or the claim excludes ties, and candidates tie).
         shift: of the input. A refuted shift refutes every lattice that holds it.
         error: largest difference, relative to the largest output.
         x: the input.
@@ -55,6 +57,7 @@ def verify(program: Program, laws: list[tuple[Law, ...]], key: jax.Array) -> lis
     function = program.function if params is not None else lambda params, x: program.function(x)
     call = jax.jit(function)
     after = functools.cache(lambda n, p: _leaves(call(params, _shifted(program, x, n, p))))
+    ties = lambda x: any_tie(program.program, jax.tree.leaves((params, x)))
     with jax.default_matmul_precision("highest"):
         base = _leaves(call(params, x))
         checks = []
@@ -62,6 +65,9 @@ def verify(program: Program, laws: list[tuple[Law, ...]], key: jax.Array) -> lis
             for path, row, leaf in zip(program.paths, laws, range(len(base)), strict=True):
                 for law, p in _trials(row[number], program.sizes[number], program.finest[number]):
                     outcome, error = _outcome(law, p, base[leaf], after(number, p)[leaf])
+                    if outcome == "contradicted" and law.off_ties:
+                        ends = (x, _shifted(program, x, number, p))
+                        outcome = "undecided" if any(map(ties, ends)) else outcome
                     checks.append(Check(path, axis, law, outcome, p, error, x))
     return checks
 
