@@ -10,6 +10,7 @@ import pytest
 from jax import lax
 
 from jaxconv.equivariance import _jaxpr
+from jaxconv.equivariance.prove._evaluate import evaluated
 from jaxconv.equivariance.prove._numbers import NUMBERS, computed
 
 X = np.random.default_rng(3).normal(size=prove_programs.SHAPE)
@@ -119,3 +120,26 @@ def test_a_wrong_value_is_seen(monkeypatch):
     monkeypatch.setitem(NUMBERS, "tanh", lambda params, x: np.tanh(x) + 1e-9)
     with pytest.raises(AssertionError):
         compared("argsort and take", set())
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "near", "far"),
+    [
+        (lambda x: x == 0, 0.0, 1e-15, 1e-6),
+        (lambda x: x > 0.5, 0.5, 0.5 + 1e-15, 0.5 + 1e-6),
+        (jnp.floor, 3.0, 3.0 - 1e-15, 3.0 - 1e-6),
+        (jnp.round, 2.5, 2.5 + 1e-15, 2.5 + 1e-6),
+        (lambda x: x.astype(int), 7.0, 7.0 - 1e-14, 7.0 - 1e-6),
+        (lambda x: lax.bitcast_convert_type(x, jnp.uint64), 2.0**-11, 2.0**-11 + 1e-18, 0.01),
+    ],
+    ids=["equal", "greater", "floor", "round", "truncated", "bits"],
+)
+def test_rounding_moves_no_comparison(f, x, near, far):
+    with jax.enable_x64(True):
+        program = _jaxpr.trace(f, np.float64(0))
+        at = lambda v: np.asarray(evaluated(program, [np.float64(v)])[0])
+        exact = np.asarray(f(jnp.float64(x)))
+        assert at(x) == at(near)
+        assert at(x) != at(far)
+        if f(jnp.float64(x)).dtype != jnp.uint64:
+            assert at(x) == exact

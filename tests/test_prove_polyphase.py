@@ -2,12 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxconv as jc
 from jaxconv.equivariance import prove
 from jaxconv.equivariance.prove import _fork
 from jaxconv.equivariance.prove._laws import Law
+from jaxconv.equivariance.prove._program import trace
+from jaxconv.equivariance.prove._ties import any_tie
 
 X = jax.ShapeDtypeStruct((1, 8, 8, 1), jnp.float32)
 
@@ -66,6 +69,38 @@ def test_branches_that_are_matched_wrongly_are_contradicted(monkeypatch):
     proof = prove(lambda x: jc.ops.polyphase_down(x, (2, 1))[0], X)
     assert proof.outputs[0].laws[0] == Law("invariant", 1)
     assert "contradicted" in {check.outcome for check in proof.verify(jax.random.key(0))}
+
+
+def opposite(x):
+    """Both rows are opposite once their mean is taken off: their norms tie at every input."""
+    x = x - x.mean(1, keepdims=True)
+    rows = jnp.stack([x[:, 0], x[:, 1]])
+    return rows[jnp.argmax(jnp.abs(rows).sum((1, 2, 3)))]
+
+
+def test_a_claim_that_excludes_ties_is_neither_confirmed_nor_contradicted_by_one():
+    proof = prove(opposite, jax.ShapeDtypeStruct((1, 2, 7, 3), jnp.float32), axes=(1,))
+    (law,) = proof.outputs[0].laws
+    assert law == Law("invariant", 1)
+    assert law.off_ties
+    checks = [check for seed in range(6) for check in proof.verify(jax.random.key(seed))]
+    outcomes = {check.outcome for check in checks if check.law == law}
+    assert "undecided" in outcomes
+    assert "contradicted" not in outcomes
+
+
+def test_a_choice_ties_where_the_two_best_are_equal_but_for_rounding():
+    program = trace("test", opposite, np.zeros((1, 2, 7, 3), np.float32), (1,), None, "generic")
+    clear = trace("test", lambda x: x[0, jnp.argmax(x[0, :, 0, 0])], X, (1,), None, "generic")
+    rng = np.random.default_rng(0)
+    assert any_tie(program.program, [rng.normal(size=(1, 2, 7, 3)).astype(np.float32)])
+    x = rng.normal(size=X.shape).astype(np.float32)
+    assert not any_tie(clear.program, [x])
+    order = np.argsort(x[0, :, 0, 0])
+    x[0, order[-2], 0, 0] = np.nextafter(x[0, order[-1], 0, 0], np.float32(-9))
+    assert any_tie(clear.program, [x])
+    x[0, order[-2], 0, 0] -= 0.01
+    assert not any_tie(clear.program, [x])
 
 
 def test_float64_is_chosen_by_its_bits_too():

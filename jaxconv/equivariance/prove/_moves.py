@@ -149,9 +149,10 @@ def _keep_terms(out: Labels, parts: Sequence[Labels], axis: int) -> None:
     zero = np.concatenate([ZERO, np.zeros(out.rank, U), np.ones(out.rank, U)])
     wide = []
     for row in rows:
-        shape = (*row.shape[:-1], most - row.shape[-1])
-        rest = np.broadcast_to(zero.reshape((-1,) + (1,) * (row.ndim - 1)), shape)
-        wide.append(np.concatenate([row, rest], -1))
+        missing = most - row.shape[-1]
+        rest = zero.reshape((-1,) + (1,) * (row.ndim - 1))
+        rest = np.broadcast_to(rest, (*row.shape[:-1], missing))
+        wide.append(np.concatenate([row, rest], -1) if missing else row)
     out.terms, out.kind = np.concatenate(wide, axis + 1), kind
 
 

@@ -89,7 +89,7 @@ def kept(total: int, count: int) -> bool:
 def cancelled(terms: np.ndarray) -> np.ndarray:
     """Without pairs a, -a, in sums of a few terms."""
     count = terms.shape[-1]
-    if count > MOST_CANCELLED:
+    if not 1 < count <= MOST_CANCELLED:
         return terms
     gone = is_zero(terms)
     names, opposite = absolute(terms), absolute(negated(terms))
