@@ -208,8 +208,8 @@ SWIN = """Swin-T is right not to be proved at 224 pixels: a shift by one window 
 112 pixels, is three and a half patches after the last merge. In a small version (56 pixels, window
 7, two stages, random weights, float64) the shift by 28 changes the logits by 7 %, and the shift by
 56 by nothing; with the first stage alone the shift by 28 changes them by 2e-16, as proved."""
-GROWTH = """Processor seconds of `prove` and its printed table with repairs, ours, batch 2, medians of
-five runs after `jaxconv.tune_malloc()`; the last columns are the ratios of neighboring times, in the
-head the ratio of the positions. Without it the kernel maps and clears memory beyond 32 MiB anew at
-each use, which is 0.6 of 4.4 seconds at 448 pixels (7 x 7, circular) and next to nothing at 224: there
-the ratio is 4.5."""
+GROWTH = """Processor seconds of `prove` and its printed table with repairs, ours, batch 2, medians
+of five runs after `jaxconv.tune_malloc()`; the last columns are the ratios of neighboring times, in
+the head the ratio of the positions. Without it the kernel maps and clears memory beyond 32 MiB anew
+at each use, which is 0.6 of 4.4 seconds at 448 pixels (7 x 7, circular) and next to nothing at 224:
+there the ratio is 4.5."""

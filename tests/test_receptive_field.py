@@ -223,10 +223,19 @@ def test_concatenation_of_other_places_is_not_padding():
 
 
 def test_unknown_operations_say_so():
-    spectrum = receptive_field(lambda x: jnp.fft.fft(x, axis=1).real, _image(1, 16, 1))
-    assert spectrum == (ReceptiveField(16, 0, 0, None, known=False),)
-    behind = receptive_field(lambda x: x + jnp.fft.fft(x, axis=1).real, _image(1, 16, 1))
+    largest = receptive_field(lambda x: jax.lax.top_k(x[..., 0], 3)[0], _image(1, 16, 1))
+    assert largest == (ReceptiveField(16, 0, 0, None, known=False),)
+    behind = receptive_field(
+        lambda x: x + jax.lax.top_k(x[..., 0], 16)[0][..., None], _image(1, 16, 1)
+    )
     assert behind == (ReceptiveField(16, 0, 0, None, known=False),)
+
+
+def test_spectra_see_all_along_their_axis_and_nothing_more_along_others():
+    spectrum = receptive_field(lambda x: jnp.fft.fft(x, axis=1).real, _image(1, 16, 1))
+    assert spectrum == (ReceptiveField(16, 0, 0, None),)
+    channels = receptive_field(lambda x: jnp.fft.rfft(x, axis=2).real, _image(1, 16, 4))
+    assert channels == (ReceptiveField(1, 1, 0, 1),)
 
 
 def test_repeat_grows_with_every_turn():

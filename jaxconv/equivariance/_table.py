@@ -76,9 +76,14 @@ def text(found: Any) -> str:
 
 
 def notes(found: Any) -> list[str]:
-    """What else is known of the whole: what contributions add up to, or why there are none."""
-    if math.isnan(found.lie):
-        return [found.note] if found.note else []
-    return [
-        f"Lie contributions add up to {found.lie:+.1e} of the outputs' scale, along their error."
-    ]
+    """What else is known: what may be hidden, and what contributions add up to, or why not."""
+    lines = []
+    hidden = any(not o.eps_inf <= found.tolerance for o in found.operations)
+    if found.obeys and hidden and any(o.whole for o in found.outputs):
+        lines.append("Whole numbers hide small changes: audit the scores that they are made of.")
+    if not math.isnan(found.lie):
+        total = f"{found.lie:+.1e} of the outputs' scale, along their error"
+        lines.append(f"Lie contributions add up to {total}.")
+    elif found.note:
+        lines.append(found.note)
+    return lines

@@ -84,6 +84,7 @@ class Output(NamedTuple):
         eps_inf: its error.
         eps_2: its error, contrast-normalized.
         obeys: whether eps_inf is within the tolerance.
+        whole: whether it holds whole numbers or truths, which hide small changes.
     """
 
     path: str
@@ -92,6 +93,7 @@ class Output(NamedTuple):
     eps_inf: float
     eps_2: float
     obeys: bool
+    whole: bool
 
 
 class Audit(NamedTuple):
@@ -210,7 +212,7 @@ def audit(
     )
     paths = [jax.tree_util.keystr(p) for p, _ in jax.tree_util.tree_leaves_with_path(out)]
     outputs = tuple(
-        _output(laws[value], path, found.gaps[value], amount, limit)
+        _output(value, laws[value], path, found.gaps[value], amount, limit)
         for path, value in zip(paths, program.outputs, strict=True)
         if value in laws
     )
@@ -226,7 +228,7 @@ def _limit(leaves: Sequence[jax.Array], in_axes: Sequence[tuple[int, ...]]) -> f
 
 def _signed(tape: Tape, found: _pass.Finite) -> tuple[np.ndarray | None, float, str]:
     """Signed Lie contributions by row along the outputs' finite error; or why there are none."""
-    parts = {v: gap for v, gap in found.errors.items() if jnp.issubdtype(gap.dtype, jnp.inexact)}
+    parts = {v: gap for v, gap in found.errors.items() if jnp.issubdtype(gap.dtype, jnp.floating)}
     if not parts:
         return None, float("nan"), "no Lie derivative: no output is of real numbers"
     try:
@@ -277,8 +279,8 @@ def _operation(tape, k, found, shift, signed, head) -> Operation:
     )
 
 
-def _output(law, path, gap, shift, limit) -> Output:
+def _output(value, law, path, gap, shift, limit) -> Output:
     obeys = bool(gap.eps_inf <= limit)
-    return Output(
-        path, law.describe(shift), law.moving, float(gap.eps_inf), float(gap.eps_2), obeys
-    )
+    whole = not jnp.issubdtype(value.dtype, jnp.inexact)
+    errors = float(gap.eps_inf), float(gap.eps_2)
+    return Output(path, law.describe(shift), law.moving, *errors, obeys, whole)

@@ -62,6 +62,9 @@ RULES: dict[str, Rule] = {
     "dot_general": window.dot,
     "dynamic_slice": shape.dynamic_slice,
     "dynamic_update_slice": moved(lambda step, a: a),
+    "fft": moved(
+        lambda step, a: a if a < len(step.shape) - len(step.params["fft_lengths"]) else None
+    ),
     "gather": shape.gather,
     "pad": shape.pad,
     "reshape": shape.reshape,

@@ -115,10 +115,10 @@ class Walk:
             self._arrays[value] = self._computed(value)
         return self._arrays[value]
 
-    def _computed(self, value: Value) -> np.ndarray | None:
+    def _computed(self, value: Value, *, weights: bool = False) -> np.ndarray | None:
         """Runs the equations that make a value, in one compilation."""
         chain: dict[int, Equation] = {}
-        if not self._collect(value, chain):
+        if not self._collect(value, chain, weights=weights):
             return None
 
         def replay() -> Any:
@@ -132,16 +132,16 @@ class Walk:
         with jax.ensure_compile_time_eval():
             return np.asarray(jax.jit(replay)())
 
-    def _collect(self, value: Value, chain: dict[int, Equation]) -> bool:
+    def _collect(self, value: Value, chain: dict[int, Equation], *, weights: bool) -> bool:
         """Adds to `chain` what makes a value, first things first; False when it cannot be had."""
         if value.constant is not None:
-            return not value.shape or np.issubdtype(value.dtype, np.integer)
+            return weights or not value.shape or np.issubdtype(value.dtype, np.integer)
         maker = self._makers.get(value)
         if maker is None or math.prod(value.shape) > _LARGEST_CONSTANT:
             return False
         if id(maker) in chain:
             return True
-        if not all(self._collect(operand, chain) for operand in maker.inputs):
+        if not all(self._collect(operand, chain, weights=weights) for operand in maker.inputs):
             return False
         chain[id(maker)] = maker
         return True

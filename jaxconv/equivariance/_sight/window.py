@@ -1,5 +1,6 @@
 """Operations that weigh what they see: pools, convolutions, products with a matrix."""
 
+from jaxconv.equivariance._jaxpr import Equation, Value
 from jaxconv.equivariance._sight.algebra import Sight, band
 from jaxconv.equivariance._sight.step import Step
 
@@ -38,38 +39,58 @@ def convolution(step: Step) -> Sight | None:
 
 
 def dot(step: Step) -> Sight | None:
-    contracted, batch = step.params["dimension_numbers"]
     sights = []
     for side in (0, 1):
         sight = step.sights[side]
         if sight is not None and sight.axis is not None:
-            a, free = sight.axis, _free(step, side)
-            if a in batch[side]:
-                sight = sight.at(batch[side].index(a))
-            elif a in contracted[side]:
-                sight = _through_matrix(step, side, a) or step.stilled(side)
+            place = free_place(step.equation, side, sight.axis)
+            if place is not None:
+                sight = sight.at(place)
             else:
-                skipped = len(batch[0]) + (len(_free(step, 0)) if side else 0)
-                sight = sight.at(skipped + free.index(a))
+                sight = _through_matrix(step, side) or step.stilled(side)
         sights.append(sight)
     return step.joined(sights)
 
 
-def _free(step: Step, side: int) -> list[int]:
-    taken = [*step.params["dimension_numbers"][0][side], *step.params["dimension_numbers"][1][side]]
-    return [axis for axis in range(len(step.inside(side))) if axis not in taken]
-
-
-def _through_matrix(step: Step, side: int, axis: int) -> Sight | None:
-    """A contraction with a known matrix, as in resizing: its band is the window."""
-    other, (contracted, _) = 1 - side, step.params["dimension_numbers"]
-    free, sight = _free(step, other), step.plain().sights[side]
-    if len(free) != 1 or len(step.inside(other)) != 2 or sight is None or sight.axis is None:
+def free_place(equation: Equation, side: int, axis: int) -> int | None:
+    """Where an axis of an operand of a product is in the output; None if it is contracted."""
+    contracted, batch = equation.params["dimension_numbers"]
+    if axis in batch[side]:
+        return list(batch[side]).index(axis)
+    if axis in contracted[side]:
         return None
-    matrix = step.concrete(step.equation.inputs[other])
+    skipped = len(batch[0]) + (len(_free(equation, 0)) if side else 0)
+    return skipped + _free(equation, side).index(axis)
+
+
+def _free(equation: Equation, side: int) -> list[int]:
+    contracted, batch = equation.params["dimension_numbers"]
+    taken = [*contracted[side], *batch[side]]
+    return [axis for axis in range(len(equation.inputs[side].shape)) if axis not in taken]
+
+
+def matrix_of(equation: Equation, side: int) -> tuple[Value, tuple[int, int], int] | None:
+    """The other operand of a product where it is a matrix, or the same one for every batch entry.
+
+    With its axes of outputs and of inputs, and the axis of the outputs in what the product makes.
+    """
+    other, contracted = 1 - side, equation.params["dimension_numbers"][0]
+    free = _free(equation, other)
+    if len(free) != 1 or len(contracted[other]) != 1:
+        return None
+    place = free_place(equation, other, free[0])
+    assert place is not None
+    return equation.inputs[other], (free[0], contracted[other][0]), place
+
+
+def _through_matrix(step: Step, side: int) -> Sight | None:
+    """A contraction with a known matrix, as in resizing: its band is the window."""
+    found, sight = matrix_of(step.equation, side), step.plain().sights[side]
+    if found is None or len(found[0].shape) != 2 or sight is None or sight.axis is None:
+        return None
+    value, axes, place = found
+    matrix = step.concrete(value)
     if matrix is None:
         return None
-    rows = matrix if contracted[other] == (1,) or contracted[other] == [1] else matrix.T
-    position = 0 if other == 0 else len(step.shape) - 1
-    seen = band(sight, rows != 0, step.pixels)
-    return seen and (seen.at(position) if seen.stride else seen)
+    seen = band(sight, matrix.transpose(axes) != 0, step.pixels)
+    return seen and (seen.at(place) if seen.stride else seen)

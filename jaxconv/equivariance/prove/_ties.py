@@ -19,7 +19,7 @@ ROUNDING = 1000
 
 
 def tied(equation: _jaxpr.Equation, operands: Sequence[Any]) -> bool:
-    """Whether an equation chooses among few candidates, two of which are the best but for rounding."""
+    """Whether an equation chooses among few candidates, two of which tie but for rounding."""
     if equation.primitive not in ("argmax", "argmin"):
         return False
     candidates = np.asarray(operands[0])
