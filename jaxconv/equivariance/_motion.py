@@ -19,11 +19,32 @@ from jaxconv.equivariance._sight.walk import Walk
 from jaxconv.equivariance._sight.window import free_place, matrix_of
 
 _LOOKUPS = ("gather", "dynamic_slice")
-_LINEAR = """
-    add broadcast_in_dim complex concatenate convert_element_type copy div dot_general
-    dynamic_slice dynamic_update_slice fft gather imag mul neg pad real reshape scatter scatter-add
-    slice squeeze sub transpose
-""".split()
+_LINEAR = [
+    "add",
+    "broadcast_in_dim",
+    "complex",
+    "concatenate",
+    "convert_element_type",
+    "copy",
+    "div",
+    "dot_general",
+    "dynamic_slice",
+    "dynamic_update_slice",
+    "fft",
+    "gather",
+    "imag",
+    "mul",
+    "neg",
+    "pad",
+    "real",
+    "reshape",
+    "scatter",
+    "scatter-add",
+    "slice",
+    "squeeze",
+    "sub",
+    "transpose",
+]
 """What is made of a spectrum and of things that stand still is a spectrum again."""
 _ROUNDING = 1e-5
 """Difference of two entries of a matrix, relative to its largest, that counts as none."""
