@@ -82,7 +82,8 @@ def fast(f: Callable[..., Any]) -> Callable[..., Any]:
     def faster(*args: Any, **kwargs: Any) -> Any:
         program, arrays, structure = _trace(f, args, kwargs)
         rewritten, _ = _rewrite.rewrite(program, _recognize.better_form)
-        return jax.tree.unflatten(structure, _define.jaxpr_as_fun(rewritten)(*arrays))
+        leaves = _define.jaxpr_as_fun(rewritten)(*arrays)
+        return jax.tree.unflatten(structure, map(_as_array, leaves))
 
     return faster
 
@@ -123,6 +124,11 @@ def _trace(f: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, list[Any
 
     program, shapes = jax.make_jaxpr(on_arrays, return_shape=True)(*arrays)
     return program, arrays, jax.tree.structure(shapes)
+
+
+def _as_array(leaf: Any) -> jax.Array:
+    """An output, which is a number where the program returns one that it holds."""
+    return leaf if isinstance(leaf, jax.Array) else jax.numpy.asarray(leaf)
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -148,6 +148,13 @@ def test_flags_and_strings_pass_through():
     assert jc.fast(f)(x, kernel, mode="a", train=True).shape == x.shape
 
 
+def test_numbers_of_the_program_come_back_as_arrays():
+    f = lambda x: (3, 2.0, True, 2 * x)
+    got, expected = jc.fast(f)(jnp.ones(2)), jax.jit(f)(jnp.ones(2))
+    assert all(isinstance(leaf, jax.Array) for leaf in got)
+    assert [leaf.dtype for leaf in got] == [leaf.dtype for leaf in expected]
+
+
 def test_explanation_reads_well():
     x, kernel = operands()
     assert str(jc.fast.explain(depthwise, x, kernel)) == (
