@@ -48,12 +48,24 @@ def zero_padded(x):
 SOUND = {
     "sorted rows": (lambda x: jnp.sort(x, 1), "3 on axis 2"),
     "sorted pixels": (lambda x: jnp.sort(x.reshape(2, -1), -1), "stays"),
-    "attention": (tokens, "1 on axis 1, 3 on axis 1"),
+    "attention": (tokens, "8 on axis 1, 3 on axis 1"),
     "attention, then a mean": (lambda x: tokens(x).mean(1), "stays"),
     "power spectrum": (lambda x: jnp.abs(jnp.fft.fft2(x, axes=(1, 2))), "stays"),
     "autocorrelation": (
         lambda x: jnp.fft.irfft(jnp.abs(jnp.fft.rfft(x, axis=1)) ** 2, n=8, axis=1),
         "3 on axis 2",
+    ),
+    "cross-correlation": (
+        lambda x: jnp.fft.irfft(
+            jnp.fft.rfft(x[..., :1], axis=1) * jnp.fft.rfft(x[..., 1:2], axis=1).conj(), n=8, axis=1
+        ),
+        "3 on axis 2",
+    ),
+    "pixels of channels": (
+        lambda x: (
+            x[..., :2].reshape(2, 8, 8, 2, 1, 1).transpose(0, 1, 3, 2, 4, 5).reshape(2, 16, 8)
+        ),
+        "2 on axis 1, 3 on axis 2",
     ),
     "spectrum over channels": (
         lambda x: jnp.abs(jnp.fft.rfft(x, axis=3)),

@@ -67,11 +67,15 @@ class Law(NamedTuple):
     def describe(self, shift: Sequence[float]) -> str:
         """In a few words: "stays", or by how much it moves along which axes."""
         words = [
-            f"{_fraction(move.ratio * Fraction(t).limit_denominator(1024))} on axis {move.axis}"
+            f"{_fraction(move.inner * move.ratio * _exact(t))} on axis {move.axis}"
             for move, t in zip(self.moves, shift, strict=True)
             if move is not None and t
         ]
         return ", ".join(words) if words else "stays"
+
+
+def _exact(shift: float) -> Fraction:
+    return Fraction(shift).limit_denominator(1024)
 
 
 def _fraction(number: Fraction) -> str:
@@ -159,7 +163,7 @@ def turns(law: Law, shift: Sequence[float]) -> tuple[Turn, ...]:
 def circles(law: Law, shift: Sequence[float]) -> tuple[Turn, ...]:
     """As `turns`, with those by nothing: one along every axis that moves."""
     return tuple(
-        Turn(m.axis, m.inner, m.count, m.period, m.ratio * Fraction(t).limit_denominator(1024))
+        Turn(m.axis, m.inner, m.count, m.period, m.ratio * _exact(t))
         for m, t in zip(law.moves, shift, strict=True)
         if m is not None
     )

@@ -70,6 +70,7 @@ class Motion(Walk):
     def __init__(self, program: Program, seen: Sequence[Sight | None], pixels: int):
         """As a `Walk`."""
         self._spectra: dict[Value, Spectrum] = {}
+        self._mixed: set[Value] = set()  # made of spectra, but none
         super().__init__(program, seen, pixels)
 
     def _step(self, equation: Equation, sights: list[Sight | None]) -> list[Sight | None]:
@@ -131,18 +132,28 @@ class Motion(Walk):
             return
         known = [self._spectra.get(operand) for operand in equation.inputs]
         spectra = [spectrum for spectrum in known if spectrum]
-        if len(set(spectra)) != 1 or spectra[0].axis in turned:
+        if any(spectrum.axis in turned for spectrum in spectra):
             return
+        mixed = any(operand in self._mixed for operand in equation.inputs)
+        made = None if mixed else self._made(equation, known, spectra)
+        if made is not None:
+            self._spectra[value] = made
+        elif spectra or mixed:
+            self._mixed.update(equation.outputs)
+
+    def _made(
+        self, equation: Equation, known: list[Spectrum | None], spectra: list[Spectrum]
+    ) -> Spectrum | None:
+        """The spectrum that an operation makes of one spectrum and of things that stand still."""
         products = ("mul", "div", "dot_general")
-        if equation.primitive not in _LINEAR or (
-            len(spectra) > 1 and equation.primitive in products
-        ):
-            return
+        if len(set(spectra)) != 1 or equation.primitive not in _LINEAR:
+            return None
+        if len(spectra) > 1 and equation.primitive in products:
+            return None
         marks = [spectrum and spectrum.origin._replace(axis=spectrum.axis) for spectrum in known]
         (mark,) = super()._step(equation, marks)
         axis = spectra[0].axis if mark is None or mark.axis is None else mark.axis
-        if axis < len(value.shape):
-            self._spectra[value] = spectra[0]._replace(axis=axis)
+        return spectra[0]._replace(axis=axis) if axis < len(equation.outputs[0].shape) else None
 
     def _inverse(self, equation: Equation) -> Sight | None:
         """How the axis moves that an inverse transform makes of a spectrum."""
