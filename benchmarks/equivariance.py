@@ -92,6 +92,27 @@ for pair in seconds(*runs, read):
 print(sum(leaf.nbytes for leaf in jax.tree.leaves(params)), *map(growth, runs))
 """
 
+CHUNKS = """
+import ctypes
+from jaxconv.equivariance import shift_error
+x, _, f = network(20, 32, 4)
+limit = {"shifts": int(sys.argv[2])}
+
+def status(name):
+    line = next(line for line in open("/proc/self/status") if line.startswith(name))
+    return int(line.split()[1]) / 1024
+
+def run():
+    return shift_error(f, x, chunk=int(sys.argv[1]), **limit)
+
+run()
+ctypes.CDLL(None).malloc_trim(0)
+open("/proc/self/clear_refs", "w").write("5")  # the largest size so far is forgotten
+before = status("VmRSS")
+run()
+print(status("VmHWM") - before)
+"""
+
 
 def fresh(code: str, *argv: object) -> list[str]:
     """Lines that `code` prints, in a process of its own."""
@@ -136,6 +157,13 @@ def cost(images: int) -> list[tuple[str, ...]]:
     return rows
 
 
+def chunks(sizes: tuple[int, ...] = (1, 4, 16, 64), shifts: int = 128) -> list[tuple[str, ...]]:
+    """Rows of the table of memory: what one call adds, by how many shifts are computed at once."""
+    name = "shift_error of ResNet-20, 4 images, {} shifts, {} at once: memory"
+    grown = {size: float(fresh(CHUNKS, size, shifts)[0]) for size in sizes}
+    return [(name.format(shifts, n), f"{mib:.0f} MiB", "", "") for n, mib in grown.items()]
+
+
 def _met(value: float, bar: float) -> str:
     return "yes" if value <= bar else "no"
 
@@ -143,12 +171,11 @@ def _met(value: float, bar: float) -> str:
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks equivariance", description=__doc__)
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--only", choices=("shifts", "cost"))
+    parser.add_argument("--only", choices=("shifts", "cost", "chunks"))
     options = parser.parse_args(argv)
     print(_machine.describe() + "\n")
     rows = []
-    if options.only != "cost":
-        rows += shifts(options.images)
-    if options.only != "shifts":
-        rows += cost(1)
+    parts = {"shifts": lambda: shifts(options.images), "cost": lambda: cost(1), "chunks": chunks}
+    for name, part in parts.items():
+        rows += part() if options.only in (None, name) else []
     print(_machine.table(("what", "measured", "bar", "met"), rows))
