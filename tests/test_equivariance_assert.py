@@ -434,3 +434,10 @@ def test_messages_of_outputs_that_are_no_numbers_and_of_gains():
         "A bias, relu and a kernel that does not sum to 1 break it: use affine layers.",
     ):
         eq.assert_equivariant(lambda x: x * 2 + 1, IMPULSE, eq.gain([2.0]))
+
+
+def test_pytest_shows_the_line_that_called_and_not_ours():
+    asserts = [getattr(eq, name) for name in dir(eq) if "assert_" in name]
+    asserts = [function for function in asserts if callable(function)]
+    assert len(asserts) >= 9
+    assert all("__tracebackhide__" in function.__code__.co_varnames for function in asserts)

@@ -30,6 +30,7 @@ def check(
 
     With `given`, the function, its input and its moved axes, the message names what is at fault.
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     error = _within(error, tolerance)
     if error.obeys.all():
         return
@@ -109,6 +110,7 @@ def assert_shift_equivariant(
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
         >>> assert_shift_equivariant(jnp.tanh, x)
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     where = "assert_shift_equivariant"
     run = functools.partial(
         shift_error, f, x, law="equivariant", axes=axes, chunk=chunk, seed=seed, where=where
@@ -171,6 +173,7 @@ def assert_shift_invariant(
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
         >>> assert_shift_invariant(lambda x: x.mean((1, 2)), x)
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     where = "assert_shift_invariant"
     run = functools.partial(
         shift_error, f, x, law="invariant", axes=axes, chunk=chunk, seed=seed, where=where
@@ -224,6 +227,7 @@ def assert_equivariant(
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
         >>> assert_equivariant(jnp.abs, x, flip())
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     where = "assert_equivariant"
     error = shift_error(
         f,

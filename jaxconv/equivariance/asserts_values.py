@@ -43,6 +43,7 @@ def assert_intensity_equivariant(
     References:
         Herbreteau, Moebel and Kervrann 2023, arXiv:2306.05037, definition 1.
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     where = "assert_intensity_equivariant"
     error = shift_error(f, x, intensity(gains, offsets), law=law, where=where)
     if tolerance is None:
@@ -88,6 +89,7 @@ def assert_gradient_equivariant(
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
         >>> assert_gradient_equivariant(lambda x: (x**3).mean(), x)
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     where = "assert_gradient_equivariant"
     out = jax.eval_shape(f, x)
     if getattr(out, "shape", None) != ():

@@ -101,6 +101,7 @@ def assert_receptive_field(
         >>> x = jnp.arange(1.0, 9.0).reshape(1, 8, 1)
         >>> assert_receptive_field(lambda x: x[:, 2:] + x[:, :-2], x, 3)
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     where = "assert_receptive_field"
     x = jnp.asarray(x)
     axes = tuple(range(1, x.ndim - 1)) if axes is None else tuple(axes)
@@ -140,6 +141,7 @@ def assert_causal(
         >>> x = jnp.arange(1.0, 9.0).reshape(1, 8, 1)
         >>> assert_causal(lambda x: jnp.cumsum(x, axis=1), x)
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     seen = dependence(f, x, axis, seed=seed)
     stride = -(-seen.shape[1] // seen.shape[0])
     for i, row in enumerate(seen):
@@ -172,6 +174,7 @@ def assert_batch_independent(
         >>> x = jax.random.normal(jax.random.key(0), (3, 8, 1))
         >>> assert_batch_independent(lambda x: x - x.mean(axis=1, keepdims=True), x)
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     where = "assert_batch_independent"
     leaves, tree = jax.tree.flatten(x)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
@@ -204,6 +207,7 @@ def assert_batch_independent(
 
 
 def _compare_samples(where: str, path: str, out: np.ndarray, tolerance: float | None) -> None:
+    __tracebackhide__ = True  # pytest shows the line that called
     from jaxconv.equivariance.measure import TOLERANCE
 
     limit = TOLERANCE.get(str(out.dtype), 0.0) if tolerance is None else tolerance

@@ -55,6 +55,7 @@ def assert_proved(
         >>> x = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
         >>> assert_proved(lambda x: x.max((1, 2)), x, law="invariant", sizes=[7, 8])
     """
+    __tracebackhide__ = True  # pytest shows the line that called
     where = "assert_proved"
     if law not in LAWS:
         words = ", ".join(f'"{word}"' for word in LAWS)
