@@ -118,8 +118,9 @@ def variants(recipe: Recipe) -> dict[str, Callable[[], jc.Layer]]:
     learned = lambda stride: jc.polyphase_down(
         stride, scorer=jc.phase_scorer(), temperature=cooling
     )
-    # A parabola squares what it is given, so that sums of blocks are normalized first.
-    parabola = jc.serial(jc.batch_norm(), jc.filtered_polynomial(), name="parabola")
+    # A parabola squares what it is given: it gets one size of every image, and only inside blocks.
+    parabola = jc.serial(jc.alias_free_norm(), jc.filtered_polynomial(), name="parabola")
+    alias_free = functools.partial(circular, down=jc.ideal_down, activation=parabola)
     return {
         "zero-padded": resnet,
         "circular": circular,
@@ -128,7 +129,7 @@ def variants(recipe: Recipe) -> dict[str, Callable[[], jc.Layer]]:
         "blur 5": lambda: blur(5),
         "polyphase": lambda: circular(down=jc.polyphase_down),
         "learned polyphase": lambda: circular(down=learned),
-        "alias-free": lambda: circular(down=jc.ideal_down, activation=parabola),
+        "alias-free": lambda: alias_free(activate_sums=False),
         "canonicalized": lambda: canonicalized(resnet()),
     }
 

@@ -164,3 +164,35 @@ def test_errors():
         "values. Got x of shape (1, 4, 1). Use instance_norm, or more channels.",
     ):
         layers.alias_free_norm().init(jax.random.key(0), x[..., :1])
+
+
+def bending(norm, *, sums):
+    """Nine residual blocks, each with a parabola, and with one of its sum if asked for."""
+    parabola = lambda: jc.serial(norm(), layers.filtered_polynomial())
+    conv = lambda: jc.serial(layers.conv(4, 3, padding_mode="circular"), layers.batch_norm())
+    block = jc.residual(jc.serial(conv(), parabola(), conv()))
+    return jc.repeat(9, jc.serial(block, parabola()) if sums else block)
+
+
+def test_a_residual_network_of_parabolas_is_steady():
+    """For an image of 30 times the contrast; parabolas of batch norms or of sums burst."""
+    x = 30 * jnp.asarray(np.random.default_rng(0).standard_normal((1, 8, 4)), jnp.float32)
+
+    def largest(model):
+        y = quick_jit(lambda key: model.apply(*model.init(key, x), x)[0])(jax.random.key(0))
+        return float(jnp.abs(y).max())
+
+    assert largest(bending(layers.alias_free_norm, sums=False)) < 1e3
+    assert not largest(bending(layers.batch_norm, sums=False)) < 1e20
+    assert not largest(bending(layers.batch_norm, sums=True)) < 1e30
+
+
+def test_a_resnet_whose_sums_nothing_bends():
+    x = jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32)
+    options = {"down": layers.ideal_down, "activation": layers.filtered_polynomial()}
+    for activate_sums in (True, False):
+        model = jc.models.resnet(20, **options, activate_sums=activate_sums)
+        params, _ = jax.eval_shape(model.init, jax.random.key(0), x)
+        bent = [name for name in params["stage_1"] if not name.startswith("block")]
+        assert len(bent) == 3 * activate_sums
+        assert "activation_1" in params["stage_1"]["block"]["body"]

@@ -12,6 +12,8 @@ from jaxconv._types import IntOrInts, Layer
 from jaxconv.layers import _affine, _checks
 from jaxconv.layers._init import parameter_dtype
 from jaxconv.layers._make import stateless
+from jaxconv.ops import _channels
+from jaxconv.ops._between import between
 
 _GELU = (0.125 / math.sqrt(math.pi), 0.5, 0.375 / math.sqrt(math.pi))
 """The parabola nearest to gelu for a standard normal input, in the mean square: gelu's coefficients
@@ -151,12 +153,16 @@ def filtered_polynomial(
 
     def apply(params, state, x, *, train=False, key=None):
         _checks.channels("filtered_polynomial", x, params["coefficients"].shape[1])
-        fine = ops.ideal_up(x, finer)
-        rows = params["coefficients"].astype(x.dtype)
-        *lower, y = (_checks.broadcastable(row, x) for row in rows)
-        for row in reversed(lower):
-            y = y * fine + row
-        return ops.ideal_down(y, finer), state
+        rows = params["coefficients"].astype(_checks.wide(x))
+
+        def polynomial(fine):  # without its constant, which is as constant at the pixels
+            y = _channels.scale_shift(rows[-2:], fine)
+            for row in reversed(rows[1:-2]):
+                y = y * fine + _checks.broadcastable(row, fine)
+            return y * fine
+
+        y = between(polynomial, x.astype(rows.dtype), finer)
+        return (y + _checks.broadcastable(rows[0], y)).astype(x.dtype), state
 
     return Layer(init, apply, name)
 

@@ -36,11 +36,13 @@ class Style(NamedTuple):
         padding_mode: what its padding holds.
         down: the model's hook, or None for strides inside layers.
         activation: between its convolutions.
+        activate_sums: whether it bends the sum of a block, too.
     """
 
     padding_mode: PaddingMode = "zeros"
     down: Down | None = None
     activation: LayerLike = jax.nn.relu
+    activate_sums: bool = True
 
     def stride(self, stride: int) -> int:
         """Stride of a layer that samples: its own, or 1 when `down` samples after it."""

@@ -29,10 +29,11 @@ def resnet(
     padding_mode: PaddingMode = "zeros",
     down: Down | None = None,
     activation: LayerLike = jax.nn.relu,
+    activate_sums: bool = True,
 ) -> Layer:
     """Classifies images with a stack of residual blocks and a global average.
 
-        y = dense(mean(stages(stem(x)))),  block: x <- relu(body(x) + shortcut(x))
+        y = dense(mean(stages(stem(x)))),  block: x <- activation(body(x) + shortcut(x))
 
     Depths 20, 32, 44, 56 and 110 are the CIFAR networks: three stages of basic blocks with 16, 32
     and 64 features, and shortcuts without parameters (every second pixel, new channels zero).
@@ -54,6 +55,9 @@ def resnet(
             samples instead of them, once for a block's body and shortcut together.
         activation: layer or function after every norm and sum; it keeps the shape. With
             `down=ideal_down` and `filtered_polynomial()` nothing aliases (with the CIFAR stem).
+        activate_sums: whether it follows the sums. A polynomial should not: its degrees multiply
+            from sum to sum. Give it `serial(alias_free_norm(), filtered_polynomial())`, of which
+            an unusual image cannot make more than its norm allows.
 
     Returns:
         A `Layer`.
@@ -80,7 +84,7 @@ def resnet(
     small = depth in _CIFAR_DEPTHS
     stem = stem or ("cifar" if small else "imagenet")
     _parse.choice("resnet", "stem", stem, ("cifar", "imagenet"))
-    style = Style(padding_mode, down, activation)
+    style = Style(padding_mode, down, activation, activate_sums)
     width = 16 if small else 64
     counts = ((depth - 2) // 6,) * 3 if small else _STAGES[depth]
     block = _plain if small else _basic if depth < 50 else _bottleneck
@@ -116,8 +120,9 @@ def _stem(kind: str, features: int, style: Style) -> Layer:
 def _stage(
     block: Callable[..., Layer], count: int, features: int, stride: int, style: Style
 ) -> Layer:
-    first = [block(features, stride, style, project=True), style.activation]
-    others = [block(features, 1, style, project=False), style.activation] * (count - 1)
+    bend = [style.activation] if style.activate_sums else []
+    first = [block(features, stride, style, project=True), *bend]
+    others = [block(features, 1, style, project=False), *bend] * (count - 1)
     return serial(*first, *others)
 
 

@@ -59,7 +59,7 @@ def ideal_down(x: jax.Array, stride: IntOrInts = 2) -> jax.Array:
     """
     for axis, step in _axes("ideal_down", x, "stride", stride):
         check_divides("ideal_down", x, axis - 1, step, "")
-        x = _resampled(x, axis, x.shape[axis] // step)
+        x = resampled(x, axis, x.shape[axis] // step)
     return x
 
 
@@ -94,7 +94,7 @@ def ideal_up(x: jax.Array, scale: IntOrInts = 2) -> jax.Array:
         Michaeli, Michaeli and Soudry 2023, arXiv:2303.08085, section 3 (ideal upsampling).
     """
     for axis, factor in _axes("ideal_up", x, "scale", scale):
-        x = _resampled(x, axis, x.shape[axis] * factor)
+        x = resampled(x, axis, x.shape[axis] * factor)
     return x
 
 
@@ -105,18 +105,19 @@ def _axes(where: str, x: jax.Array, name: str, factor: IntOrInts) -> list[tuple[
     return list(enumerate(_parse.per_axis(where, name, factor, rank), start=1))
 
 
-def _resampled(x: jax.Array, axis: int, size: int) -> jax.Array:
+def resampled(x: jax.Array, axis: int, size: int) -> jax.Array:
+    """The image with `size` pixels along one axis, a multiple or a part of what it has."""
     if size == x.shape[axis]:
         return x
     if max(size, x.shape[axis]) <= LARGEST_MATRIX:
-        return times(_matrix(x.shape[axis], size), x, axis)
+        return times(matrix(x.shape[axis], size), x, axis)
     work = x.astype(accumulator(x.dtype))
     move = functools.partial(_through_spectrum, axis=axis, size=size)
     return _of_parts(move, work).astype(x.dtype)
 
 
 @functools.cache
-def _matrix(size: int, new: int) -> np.ndarray:
+def matrix(size: int, new: int) -> np.ndarray:
     """(new, size), in float64: rows that are rolls of one another to the last bit."""
     low, high = min(size, new), max(size, new)
     k = np.arange(low // 2 + 1)
