@@ -12,13 +12,14 @@ rule would give up forward mode. On a CPU the formulation comes from `_cpu.choic
 else from lax.
 """
 
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxconv.ops import _define
-from jaxconv.ops._cpu import choice, taps
+from jaxconv.ops._cpu import choice, library, taps
 from jaxconv.ops._cpu.grouped import lax_conv
 from jaxconv.ops._cpu.taps import Slide
 
@@ -51,7 +52,8 @@ def kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes) -> 
 
 def _lax_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     """Lax's own; jaxlib 0.10.2 aborts on some of its gradients unless x is padded before."""
-    if _row(x.shape[-1], kernel.shape[-1], kernel.shape[:-2], slide).name in choice.ABORTING:
+    facts = choice.facts(x.shape[-1], kernel.shape[-1], kernel.shape[:-2], slide)
+    if choice.choose(facts).name in choice.ABORTING:
         padded = taps.pad_spatial(x, slide.padding)
         return lax_conv(padded, kernel, slide._replace(padding=((0, 0),) * len(slide.padding)))
     return lax_conv(x, kernel, slide)
@@ -68,34 +70,29 @@ def _lax_kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes
     return jax.linear_transpose(lambda k: lax_conv(x, k, slide), like)(g)[0]
 
 
-def _row(
-    channels: int, features: int, window: Sizes, slide: Slide, output: Sizes = ()
-) -> choice.Row:
-    return choice.choose(choice.facts(channels, features, window, slide, output))
-
-
-def _cpu_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+def _cpu_conv(x: jax.Array, kernel: jax.Array, slide: Slide, *, alone: bool = False) -> jax.Array:
     window = kernel.shape[:-2]
     output = slide.output(x.shape[1:-1], window)
-    return _row(x.shape[-1], kernel.shape[-1], window, slide, output).forward(x, kernel, slide)
+    calls = alone and library.knows(x.dtype, x.shape, kernel.shape, output)
+    facts = choice.facts(x.shape[-1], kernel.shape[-1], window, slide, output, library=calls)
+    return choice.forward(facts)(x, kernel, slide)
 
 
-def _cpu_input_gradient(g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sizes) -> jax.Array:
-    channels = kernel.shape[-2] * slide.groups
-    row = _row(channels, kernel.shape[-1], kernel.shape[:-2], slide, g.shape[1:-1])
-    if row.input_gradient is not None:
-        return row.input_gradient(g, kernel, slide, spatial)
-    like = jax.ShapeDtypeStruct((g.shape[0], *spatial, channels), g.dtype)
-    return jax.linear_transpose(lambda x: row.forward(x, kernel, slide), like)(g)[0]
+def _cpu_input_gradient(
+    g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sizes, *, alone: bool = False
+) -> jax.Array:
+    channels, features, window = kernel.shape[-2] * slide.groups, g.shape[-1], kernel.shape[:-2]
+    calls = alone and library.knows(g.dtype, g.shape, kernel.shape, spatial)
+    facts = choice.facts(channels, features, window, slide, g.shape[1:-1], library=calls)
+    return choice.input_gradient(facts)(g, kernel, slide, spatial)
 
 
-def _cpu_kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes) -> jax.Array:
-    row = _row(x.shape[-1], g.shape[-1], window, slide, g.shape[1:-1])
-    if row.kernel_gradient is not None:
-        return row.kernel_gradient(x, g, slide, window)
-    shape = (*window, x.shape[-1] // slide.groups, g.shape[-1])
-    like = jax.ShapeDtypeStruct(shape, x.dtype)
-    return jax.linear_transpose(lambda k: row.forward(x, k, slide), like)(g)[0]
+def _cpu_kernel_gradient(
+    x: jax.Array, g: jax.Array, slide: Slide, window: Sizes, *, alone: bool = False
+) -> jax.Array:
+    calls = alone and library.knows(x.dtype, x.shape, g.shape, window)
+    facts = choice.facts(x.shape[-1], g.shape[-1], window, slide, g.shape[1:-1], library=calls)
+    return choice.kernel_gradient(facts)(x, g, slide, window)
 
 
 # --- batching --------------------------------------------------------------------------------
@@ -188,18 +185,21 @@ _conv = _define.define(
     "jaxconv_conv",
     plain=lax_conv,
     cpu=_cpu_conv,
+    alone=functools.partial(_cpu_conv, alone=True),
     sharding=lambda specs, **_: _once(specs[0][0], specs[1][-1], len(specs[0])),
 )
 _input_gradient = _define.define(
     "jaxconv_conv_input_gradient",
     plain=_lax_input_gradient,
     cpu=_cpu_input_gradient,
+    alone=functools.partial(_cpu_input_gradient, alone=True),
     sharding=lambda specs, **_: _once(specs[0][0], specs[1][-2] or specs[1][-1], len(specs[0])),
 )
 _kernel_gradient = _define.define(
     "jaxconv_conv_kernel_gradient",
     plain=_lax_kernel_gradient,
     cpu=_cpu_kernel_gradient,
+    alone=functools.partial(_cpu_kernel_gradient, alone=True),
     sharding=lambda specs, **_: _once(None, specs[1][-1], len(specs[0])),
 )
 

@@ -7,56 +7,18 @@ in one process, two cores of a Zen 4 server ("small maps": Zen 5), float32, jaxl
 that matches is taken.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 
-from jaxconv.ops._cpu import dense, depthwise, grouped, patches
+from jaxconv.ops._cpu import dense, depthwise, grouped, library, patches
+from jaxconv.ops._cpu.facts import Conv as Conv
+from jaxconv.ops._cpu.facts import facts as facts
 from jaxconv.ops._cpu.grouped import lax_conv
-from jaxconv.ops._cpu.taps import Slide
 
 MOST_TAPS = 128
 """Taps unrolled into one expression: 49 compile in 0.1 s and time grows with their number."""
-
-
-class Conv(NamedTuple):
-    """The static facts of a convolution that the choice depends on."""
-
-    channels: int
-    features: int
-    window: tuple[int, ...]
-    stride: tuple[int, ...]
-    groups: int
-    dilation: tuple[int, ...]
-    output: tuple[int, ...] = ()  # unless given, nothing is known about it
-
-    @property
-    def on_small_maps(self) -> bool:
-        """Whether windows have more taps than outputs, on every axis that they span."""
-        if not self.output or not all(isinstance(size, int) for size in self.output):
-            return False
-        spanned = [n for n, k in zip(self.output, self.window, strict=True) if k > 1]
-        taps = [k for k in self.window if k > 1]
-        return bool(taps) and all(n < k for n, k in zip(spanned, taps, strict=True))
-
-    @property
-    def taps(self) -> int:
-        """Taps of the window."""
-        return math.prod(self.window)
-
-    @property
-    def dilates_strides(self) -> bool:
-        """Whether an axis has both a stride and a dilation."""
-        axes = zip(self.window, self.stride, self.dilation, strict=True)
-        return any(k > 1 and s > 1 and d > 1 for k, s, d in axes)
-
-    @property
-    def tiles(self) -> bool:
-        """Whether windows lie one next to the other: their stride is their size, without gaps."""
-        axes = zip(self.window, self.stride, self.dilation, strict=True)
-        return all(k == s and (k == 1 or d == 1) for k, s, d in axes)
 
 
 Forward = Callable[..., jax.Array]
@@ -72,12 +34,6 @@ class Row(NamedTuple):
     input_gradient: Gradient
     kernel_gradient: Gradient
     evidence: str
-
-
-def _transposed_by_lax(g, kernel, slide, spatial):
-    like = jax.ShapeDtypeStruct((g.shape[0], *spatial, kernel.shape[-2] * slide.groups), g.dtype)
-    (x,) = jax.linear_transpose(lambda x: lax_conv(x, kernel, slide), like)(g)
-    return x
 
 
 def _phases_are_wide(conv: Conv) -> bool:
@@ -147,7 +103,7 @@ TABLE = (
         "stem",
         lambda c: c.taps * c.channels <= 27,
         dense.by_tap,
-        _transposed_by_lax,
+        lambda *operands: _input_gradient_of(lax_conv)(*operands),
         dense.by_row,
         "3x3 1-32@28 batch 64: 0.60 -> 0.36, kernel gradient 2.35 -> 1.08",
     ),
@@ -181,17 +137,125 @@ TABLE = (
 )
 
 
-def facts(
-    channels: int,
-    features: int,
-    window: tuple[int, ...],
-    slide: Slide,
-    output: tuple[int, ...] = (),
-) -> Conv:
-    """The facts of a convolution, from how its window slides."""
-    return Conv(channels, features, window, slide.stride, slide.groups, slide.dilation, output)
+class Call(NamedTuple):
+    """A class of shapes for which jaxlib's oneDNN is called; None for what the table serves."""
+
+    name: str
+    matches: Callable[[Conv], bool]
+    forward: Forward | None
+    input_gradient: Gradient
+    kernel_gradient: Gradient
+    evidence: str
+
+
+LIBRARY = (
+    Call(
+        "depthwise",
+        lambda c: c.is_depthwise and len(c.window) > 1 and max(c.stride) == 1,
+        library.convolve,
+        library.input_gradient,
+        None,
+        "3x3 256@28 batch 8: 0.54 -> 0.39, input gradient 0.68 -> 0.31; 7x7 96@56 batch 4: 1.36 -> "
+        "0.58, 1.35 -> 0.55; not causal k4 512@2048 batch 4: 9.4 -> 16.9",
+    ),
+    Call(
+        "depthwise, strided",
+        lambda c: c.is_depthwise and len(c.window) > 1,
+        library.convolve,
+        None,
+        None,
+        "3x3 stride 2 128@56 batch 8: 0.71 -> 0.24; not its input gradient: 0.34 -> 1.07",
+    ),
+    Call(
+        "grouped",
+        lambda c: c.groups > 1 and c.channels > c.groups and c.features > c.groups,
+        library.convolve,
+        library.input_gradient,
+        None,
+        "3x3 128@28 batch 8, 32 groups: 2.61 -> 0.89, input gradient 2.34 -> 0.84; not one "
+        "feature a group, 3x3 128-64@28: input gradient 0.32 -> 0.87",
+    ),
+    Call(
+        "pointwise",
+        lambda c: c.taps == 1 and c.groups == 1,
+        None,
+        None,
+        library.pointwise_kernel_gradient,
+        "kernel gradients, 24-144@56 batch 8: 3.56 -> 0.74; 144-24@56: 1.24 -> 0.72; 96-384@56 "
+        "batch 4: 6.87 -> 2.23; 960-160@3 batch 16: 0.23 -> 0.16",
+    ),
+    Call(
+        "stem, patches",
+        lambda c: c.groups == 1 and (c.tiles or c.taps * c.channels <= 27),
+        library.convolve,
+        None,
+        None,
+        "3x3 stride 2 3-32@224 batch 4: 0.66 -> 0.27; 4x4 stride 4 3-96@224: 0.40 -> 0.34; not "
+        "their input gradients: 0.92 -> 1.16 (at 96 batch 16), 0.46 -> 1.86",
+    ),
+    Call(
+        "dense",
+        lambda c: c.groups == 1 and not c.on_small_maps,
+        library.convolve,
+        library.input_gradient,
+        None,
+        "3x3 64-64@56 batch 8: 8.32 -> 3.95, input gradient 8.52 -> 3.99; 16-16@32 batch 64: 1.60 "
+        "-> 0.92, 1.61 -> 1.05; 3x3x3 16-32@16 batch 2: 1.49 -> 0.93, 1.20 -> 0.60",
+    ),
+)
+"""Asked before the table where jaxlib's oneDNN may be called; the first that matches is taken.
+
+Evidence as above, of the table's formulation against the call, two cores of a Zen 5 server.
+"""
+
+NO_CALL = Call("none", lambda c: True, None, None, None, "")
 
 
 def choose(conv: Conv) -> Row:
     """The first row of the table that matches."""
     return next(row for row in TABLE if row.matches(conv))
+
+
+def forward(conv: Conv) -> Forward:
+    """What computes it: `f(x, kernel, slide)`."""
+    return called(conv).forward or choose(conv).forward
+
+
+def input_gradient(conv: Conv) -> Forward:
+    """What computes its gradient in x: `f(g, kernel, slide, spatial)`."""
+    row = choose(conv)
+    return called(conv).input_gradient or row.input_gradient or _input_gradient_of(row.forward)
+
+
+def kernel_gradient(conv: Conv) -> Forward:
+    """What computes its gradient in the kernel: `f(x, g, slide, window)`."""
+    row = choose(conv)
+    return called(conv).kernel_gradient or row.kernel_gradient or _kernel_gradient_of(row.forward)
+
+
+def called(conv: Conv) -> Call:
+    """The first row of the library that matches, or none where it may not be called."""
+    rows = LIBRARY if conv.library else ()
+    return next((row for row in rows if row.matches(conv)), NO_CALL)
+
+
+def _input_gradient_of(form: Forward) -> Forward:
+    """The transpose of a formulation in its first operand."""
+
+    def gradient(g, kernel, slide, spatial):
+        channels = kernel.shape[-2] * slide.groups
+        like = jax.ShapeDtypeStruct((g.shape[0], *spatial, channels), g.dtype)
+        return jax.linear_transpose(lambda x: form(x, kernel, slide), like)(g)[0]
+
+    return gradient
+
+
+def _kernel_gradient_of(form: Forward) -> Forward:
+    """The transpose of a formulation in its second operand."""
+
+    def gradient(x, g, slide, window):
+        shape = (*window, x.shape[-1] // slide.groups, g.shape[-1])
+        like = jax.ShapeDtypeStruct(shape, x.dtype)
+        return jax.linear_transpose(lambda k: form(x, k, slide), like)(g)[0]
+
+    return gradient

@@ -1,7 +1,7 @@
 """Dense convolutions that are better not handed to XLA's: 1 × 1, few inputs, strided gradients."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -92,15 +92,31 @@ def by_row(x: jax.Array, g: jax.Array, slide: Slide, window: Sequence[int]) -> j
     return jnp.concatenate(rows).reshape(*window, x.shape[-1], features)
 
 
+def padded_lax(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+    """XLA's own convolution of an input that is padded, or cropped, before."""
+    none = ((0, 0),) * len(slide.padding)
+    return lax_conv(taps.pad_spatial(x, slide.padding), kernel, slide._replace(padding=none))
+
+
 def input_gradient_by_phase(
-    g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sequence[int]
+    g: jax.Array,
+    kernel: jax.Array,
+    slide: Slide,
+    spatial: Sequence[int],
+    convolve: Callable[..., jax.Array] = padded_lax,
 ) -> jax.Array:
-    """Strided input gradient: one dense convolution per phase of the input, no inserted zeros."""
-    window = kernel.shape[:-2]
-    plan = taps.phases(spatial, g.shape[1:-1], window, slide)
+    """Strided input gradient: one convolution per phase of the input, no inserted zeros."""
+    plan = taps.phases(spatial, g.shape[1:-1], kernel.shape[:-2], slide)
+    turned = _turned(kernel, slide.groups)
     parts = []
     for phase in plan:
-        parts.append(_phase(g, kernel, phase, plan.counts, plan.padding))
+        if not all(phase):
+            shape = (g.shape[0], *plan.counts, turned.shape[-1])
+            parts.append(jnp.zeros(shape, g.dtype))
+            continue
+        part, dilation, padding = _phase(turned, phase, plan, g.shape[1:-1])
+        ones = (1,) * len(plan.counts)
+        parts.append(convolve(g, part, Slide(ones, dilation, padding, slide.groups)))
     return taps.interleave(parts, slide.stride, spatial)
 
 
@@ -119,33 +135,32 @@ def input_gradient_by_block(
     return jnp.concatenate(gradients, axis=-1)
 
 
-def _phase(g, kernel, phase, counts, padding):
-    """Σ over one phase's taps of g, shifted, times kernelᵀ, as one convolution.
+def _turned(kernel: jax.Array, groups: int) -> jax.Array:
+    """Kernel (*window, C / groups, F) as (*window, F / groups, C): outputs become inputs."""
+    *window, reads, features = kernel.shape
+    split = kernel.reshape(*window, reads, groups, features // groups)
+    return jnp.swapaxes(split, -1, -3).reshape(*window, features // groups, groups * reads)
+
+
+def _phase(turned, phase, plan, output):
+    """The taps of one phase as a window, its dilation, and how the cotangents are padded for it.
 
     The offsets u of the taps i of a phase fall by a constant step d / gcd(s, d), so the taps
     taken backwards are the window of a convolution with that dilation.
     """
-    if not all(phase):
-        return jnp.zeros((g.shape[0], *counts, kernel.shape[-2]), g.dtype)
-    part = kernel
-    low, dilation = [], []
-    for axis, pairs in enumerate(phase):
+    part = turned
+    dilation, padding = [], []
+    axes = zip(phase, plan.padding, plan.counts, output, strict=True)
+    for axis, (pairs, (below, _), count, size) in enumerate(axes):
         indices = [i for i, _ in reversed(pairs)]
         step = indices[0] - indices[1] if len(indices) > 1 else 1
-        part = lax.rev(
-            lax.slice_in_dim(part, indices[-1], indices[0] + 1, step, axis=axis), (axis,)
-        )
+        met = lax.slice_in_dim(part, indices[-1], indices[0] + 1, step, axis=axis)
+        part = lax.rev(met, (axis,))
         offsets = [u for _, u in reversed(pairs)]
-        low.append(offsets[0] - padding[axis][0])
         dilation.append(offsets[1] - offsets[0] if len(offsets) > 1 else 1)
-    part = jnp.swapaxes(part, -1, -2)
-    reach = [d * (k - 1) for d, k in zip(dilation, part.shape[:-2], strict=True)]
-    amounts = tuple(
-        (-first, first + count + r - size)
-        for first, count, r, size in zip(low, counts, reach, g.shape[1:-1], strict=True)
-    )
-    slide = Slide((1,) * len(counts), tuple(dilation), ((0, 0),) * len(counts))
-    return lax_conv(taps.pad_spatial(g, amounts), part, slide)
+        first, reach = offsets[0] - below, dilation[-1] * (len(pairs) - 1)
+        padding.append((-first, first + count + reach - size))
+    return part, tuple(dilation), tuple(padding)
 
 
 def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
