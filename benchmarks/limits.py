@@ -1,13 +1,13 @@
 """Where the limit lies: every operation with a bar, beside what this processor can do at most.
 
-    python -m benchmarks limits --tune-malloc
+    JAXCONV_ONEDNN=on python -m benchmarks limits --tune-malloc
 
 "least" is the larger of two times that nothing written for this processor goes below: the
 operation's multiplications and additions at the speed of XLA's fastest matrix product here, and
 its operands and results, each moved once, at the speed of a copy of as many bytes. "own loops" is
-this library without the oneDNN inside jaxlib (`JAXCONV_ONEDNN=off`): what XLA makes of loops and of
-its own convolutions. "native" are kernels written in C++ for these shapes as a prototype, which are
-not part of this library, called through jax.ffi; they are read from a file (--native), in ms.
+this library without the oneDNN inside jaxlib, as it is unless switched on: what XLA makes of loops
+and of its own convolutions. "native" are kernels in C++ for these shapes, a prototype that is not
+part of this library, called through jax.ffi; they are read from a file (--native), in ms.
 """
 
 import argparse

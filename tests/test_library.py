@@ -1,6 +1,8 @@
 """Convolutions by the library inside jaxlib: values, and where it is not called."""
 
+import importlib.metadata
 import os
+import platform
 import subprocess
 import sys
 
@@ -17,8 +19,23 @@ from jaxconv.ops._cpu.taps import Slide
 
 pytestmark = [
     needs_primitives,
-    pytest.mark.skipif(not library.available(), reason="this jaxlib is not known to have oneDNN"),
+    pytest.mark.skipif(
+        importlib.metadata.version("jaxlib") not in library.MEASURED
+        or (sys.platform, platform.machine()) != ("linux", "x86_64"),
+        reason="this jaxlib is not known to have oneDNN",
+    ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _switched_on(monkeypatch):
+    monkeypatch.setenv("JAXCONV_ONEDNN", "on")
+    library.available.cache_clear()
+    assert library.available()
+    yield
+    monkeypatch.undo()
+    library.available.cache_clear()
+
 
 # row: (spatial, window, channels, features, stride, dilation, padding, groups)
 CASES = {
@@ -170,12 +187,14 @@ def test_neither_on_several_devices_nor_when_switched_off(switch, printed):
 def test_of_another_jaxlib_nothing_is_known(monkeypatch):
     monkeypatch.setattr(library.importlib.metadata, "version", lambda name: "99.0")
     library.available.cache_clear()
-    try:
-        assert not library.available()
-    finally:
-        monkeypatch.undo()
-        library.available.cache_clear()
-    assert library.available()
+    assert not library.available()
+
+
+def test_nobody_gets_it_unasked(monkeypatch):
+    monkeypatch.delenv("JAXCONV_ONEDNN")
+    library.available.cache_clear()
+    assert not library.available()
+    assert "__onednn$" not in program(X, KERNEL)
 
 
 def test_inside_a_loop(rng):

@@ -8,11 +8,11 @@ library that PyTorch calls is linked into jaxlib as well, behind two targets of 
 only a pass which is switched off would emit; so called, a 3 × 3 depthwise convolution of 256
 channels on 8 images of 28 × 28 takes 0.4 ms, as a sum of shifted products 0.5, lax's own 31.
 
-The targets belong to one build of jaxlib and are documented nowhere. So they are called in
-versions that were measured and nowhere else, the canaries of our operations in `python -m jaxconv
-doctor` run through them, and `JAXCONV_ONEDNN=off` does without. They know float32 (of what is
-used here) and convolutions that look forward; gradients in kernels need other formulations. A
-program that calls them cannot be partitioned among devices, nor written to a file.
+The targets belong to one build of jaxlib and are documented nowhere: one of 1,400 random
+configurations ended the process. So they are called with `JAXCONV_ONEDNN=on` only, and in versions
+only that were measured. They know float32 (of what is used here) and convolutions that look
+forward; gradients in kernels need other formulations. A program that calls them cannot be
+partitioned among devices, nor written to a file.
 """
 
 import functools
@@ -35,9 +35,9 @@ MEASURED = ("0.10.2",)
 
 @functools.cache
 def available() -> bool:
-    """Whether this jaxlib is known to have the targets, and nobody switched them off."""
+    """Whether this jaxlib is known to have the targets, and somebody switched them on."""
     return (
-        os.environ.get("JAXCONV_ONEDNN", "on") != "off"
+        os.environ.get("JAXCONV_ONEDNN", "off") == "on"
         and sys.platform == "linux"
         and platform.machine() == "x86_64"
         and importlib.metadata.version("jaxlib") in MEASURED
