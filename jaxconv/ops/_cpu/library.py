@@ -8,10 +8,10 @@ library that PyTorch calls is linked into jaxlib as well, behind two targets of 
 only a pass which is switched off would emit; so called, a 3 × 3 depthwise convolution of 256
 channels on 8 images of 28 × 28 takes 0.4 ms, as a sum of shifted products 0.5, lax's own 31.
 
-The targets belong to one build of jaxlib and are documented nowhere: of 28 programs, of
-25 random configurations each, one ended the process. So they are called with `JAXCONV_ONEDNN=on` only, and in versions
-only that were measured. They know float32 (of what is used here) and convolutions that look
-forward; gradients in kernels need other formulations. A program that calls them cannot be
+The targets belong to one build of jaxlib and are documented nowhere: of 28 programs, of 25 random
+configurations each, one ended the process. So they are called with `JAXCONV_ONEDNN=on` only, and
+in versions only that were measured. They know float32 (of what is used here) and convolutions that
+look forward; gradients in kernels need other formulations. A program that calls them cannot be
 partitioned among devices, nor written to a file.
 """
 
