@@ -15,8 +15,7 @@ from benchmarks import _machine, _programs, _report
 from benchmarks._cases import Case
 from benchmarks._timing import medians
 from jaxconv.ops._cpu import choice, library
-from jaxconv.ops._cpu.grouped import lax_conv
-from jaxconv.ops._cpu.taps import Slide
+from jaxconv.ops._cpu.taps import Slide, lax_conv
 
 PER_ROW = 2
 """Cases that stand for a row: the first of the table of cases that it serves."""

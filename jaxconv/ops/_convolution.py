@@ -20,8 +20,7 @@ import jax.numpy as jnp
 
 from jaxconv.ops import _define
 from jaxconv.ops._cpu import choice, library, taps
-from jaxconv.ops._cpu.grouped import lax_conv
-from jaxconv.ops._cpu.taps import Slide
+from jaxconv.ops._cpu.taps import Slide, lax_conv
 
 Sizes = tuple[int, ...]
 

@@ -35,12 +35,13 @@ def forward(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
 
     def rows(first: int, count: int) -> jax.Array:
         part = taps.rows_of(padded, first, count, slide.stride[0], reach)
-        y = None
-        for offset in taps.offsets(window):
-            pixels = taps.tap(part, offset, (count, *output[1:]), slide).astype(wide)
-            term = _times(pixels, weights[offset].astype(wide))
-            y = term if y is None else y + term
-        assert y is not None
+        y = taps.total(
+            _times(
+                taps.tap(part, offset, (count, *output[1:]), slide).astype(wide),
+                weights[offset].astype(wide),
+            )
+            for offset in taps.offsets(window)
+        )
         return y.reshape(x.shape[0], count, *output[1:], kernel.shape[-1]).astype(x.dtype)
 
     return taps.in_halves(rows, output[0])
@@ -70,14 +71,16 @@ def _phase(
 
     def rows(first: int, count: int) -> jax.Array:
         sizes = (count, *counts[1:])
-        total = jnp.zeros((like.shape[0], *sizes, like.shape[-1]), wide)
+        terms = []
         for pairs in itertools.product(*phase):
             offset, tap = tuple(u for _, u in pairs), tuple(i for i, _ in pairs)
             for j, part in enumerate(split):
                 met = taps.rows_of(part, first, count, reach=reach)
                 pixels = taps.shifted(met, offset, sizes).astype(wide)
-                total += pixels * taps.along_last(weights[tap][:, j].astype(wide), pixels)
-        return total.astype(like.dtype)
+                terms.append(pixels * taps.along_last(weights[tap][:, j].astype(wide), pixels))
+        if not terms:  # no tap of a stride larger than the window reaches this phase
+            return jnp.zeros((like.shape[0], *sizes, like.shape[-1]), like.dtype)
+        return taps.total(terms).astype(like.dtype)
 
     return taps.in_halves(rows, counts[0])
 

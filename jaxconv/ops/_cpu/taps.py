@@ -1,11 +1,13 @@
 """What every formulation shares: the window as taps, each a strided slice of the padded input."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxconv import geometry
@@ -73,10 +75,40 @@ def in_halves(compute: Callable[[int, int], jax.Array], rows: int) -> jax.Array:
     return jnp.concatenate([compute(0, half), compute(half, rows - half)], axis=1)
 
 
+def total(terms: Iterable[jax.Array]) -> jax.Array:
+    """The sum of one term or more, as a sum of about √n partial sums of √n terms.
+
+    Rounding errors grow with the number of terms that are added one by one: of 9, 31 and 49 taps
+    in float32 5.5e-8, 1.0e-7 and 1.3e-7 (root mean square, relative) become 4.9e-8, 6.9e-8 and
+    7.3e-8, at the same speed.
+    """
+    terms = list(terms)
+    length = math.isqrt(len(terms) - 1) + 1
+    parts = [terms[i : i + length] for i in range(0, len(terms), length)]
+    return _added([_added(part) for part in parts])
+
+
+def _added(terms: list[jax.Array]) -> jax.Array:
+    return sum(terms[1:], terms[0])
+
+
 def rows_of(x: jax.Array, first: int, count: int, stride: int = 1, reach: int = 1) -> jax.Array:
     """What `count` windows along axis 1 meet, from window `first` on; each spans `reach` pixels."""
     start = first * stride
     return lax.slice_in_dim(x, start, start + (count - 1) * stride + reach, axis=1)
+
+
+def turned(kernel: jax.Array, slide: Slide) -> tuple[jax.Array, Slide]:
+    """The convolution that is the input gradient of one with stride 1: its kernel, how it slides.
+
+    Its padding is negative where there was more than the window reaches.
+    """
+    window = kernel.shape[:-2]
+    reach = [d * (k - 1) for d, k in zip(slide.dilation, window, strict=True)]
+    pairs = zip(reach, slide.padding, strict=True)
+    padding = tuple((far - low, far - high) for far, (low, high) in pairs)
+    around = lax.rev(kernel, tuple(range(len(window)))).swapaxes(-1, -2)
+    return around, slide._replace(padding=padding)
 
 
 def along_last(weights: jax.Array, like: jax.Array) -> jax.Array:
@@ -161,3 +193,19 @@ def largest_divisor(size: int, low: int = 4, high: int = 16, aim: int = 8) -> in
     """The divisor of `size` in low .. high that is nearest to `aim`, if there is one."""
     divisors = [d for d in range(low, high + 1) if size % d == 0]
     return min(divisors, key=lambda d: abs(d - aim)) if divisors else None
+
+
+def lax_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
+    """XLA's own convolution, channels last, sums of 16-bit numbers in float32."""
+    spatial = "".join(chr(ord("a") + axis) for axis in range(len(slide.stride)))
+    y = lax.conv_general_dilated(
+        x,
+        kernel,
+        slide.stride,
+        slide.padding,
+        rhs_dilation=slide.dilation,
+        dimension_numbers=(f"N{spatial}C", f"{spatial}IO", f"N{spatial}C"),
+        feature_group_count=slide.groups,
+        preferred_element_type=np.promote_types(x.dtype, np.float32),
+    )
+    return y.astype(x.dtype)
