@@ -1,13 +1,13 @@
 """Where the limit lies: every operation with a bar, beside what this processor can do at most.
 
-    JAXCONV_ONEDNN=on python -m benchmarks limits --tune-malloc
+    python -m benchmarks limits --tune-malloc
 
 "least" is the larger of two times that nothing written for this processor goes below: the
 operation's multiplications and additions at the speed of XLA's fastest matrix product here, and
-its operands and results, each moved once, at the speed of a copy of as many bytes. "own loops" is
-this library without the oneDNN inside jaxlib, as it is unless switched on: what XLA makes of loops
-and of its own convolutions. "native" are kernels in C++ for these shapes, a prototype that is not
-part of this library, called through jax.ffi; they are read from a file (--native), in ms.
+its operands and results, each moved once, at the speed of a copy of as many bytes. "native" are
+kernels in C++ for these shapes, called through jax.ffi, and "oneDNN" the copy of that library
+inside jaxlib, called through targets that are documented nowhere: prototypes, not part of this
+library, whose times are read from a file (--prototypes).
 """
 
 import argparse
@@ -23,8 +23,8 @@ from benchmarks import _machine, _programs, _report
 from benchmarks._cases import CASES, Case, select
 from benchmarks._timing import medians
 from benchmarks.ops import torch_seconds
-from jaxconv.ops._cpu import library
 
+PROTOTYPES = ("native", "oneDNN")
 PRODUCT = 1024
 """Size of the square matrix product whose speed is taken for the processor's."""
 
@@ -41,13 +41,13 @@ def main(argv: list[str]) -> None:
     peak = product_speed(options.repeats, options.seconds)
     print(f"matrix product: {peak / 1e9:.0f} GFLOP/s")
     beside = torch_seconds(cases, options.repeats, options.seconds)
-    native = json.loads(pathlib.Path(options.native).read_text()) if options.native else {}
+    given = json.loads(pathlib.Path(options.prototypes).read_text()) if options.prototypes else {}
     rows = []
     for case in cases:
         for row in measure(case, peak, options):
             row["torch"] = beside[case.name][row["pass"]]
-            if row["key"] in native:
-                row["native"] = native[row["key"]] / 1e3
+            for name, times in given.items():
+                row |= {name: times[row["key"]] / 1e3} if row["key"] in times else {}
             print(_line(row), flush=True)
             rows.append(row)
     _report.keep("limits", rows, argv, folder)
@@ -63,7 +63,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", help="cases whose name contains one of these, parted by commas")
     parser.add_argument("--repeats", type=int, default=9, help="turns of each candidate")
     parser.add_argument("--seconds", type=float, default=0.3, help="most time of one candidate")
-    parser.add_argument("--native", help="a JSON file of milliseconds by 'case | pass'")
+    parser.add_argument(
+        "--prototypes", help="a JSON file: for native and oneDNN, milliseconds by 'case | pass'"
+    )
     _report.add_folder(parser)
     return parser
 
@@ -76,7 +78,7 @@ def product_speed(repeats: int, seconds: float) -> float:
 
 
 def measure(case: Case, peak: float, options: argparse.Namespace) -> list[_report.Row]:
-    """Ours, without the library, and a copy of as many bytes, every pass of a case in turn."""
+    """Ours, and a copy of as many bytes, every pass of a case in turn."""
     values = _programs.arguments(_programs.operands(case))
     rows = []
     for which in case.passes:
@@ -84,7 +86,6 @@ def measure(case: Case, peak: float, options: argparse.Namespace) -> list[_repor
         half = jnp.ones(traffic // 8)  # read once, written once
         runs = {
             "ours": _blocking(_compiled(case, which, values), values),
-            "own loops": _blocking(_without_library(case, which, values), values),
             "copy": _blocking(jax.jit(lambda x: x + 1), (half,)),
         }
         found = medians(runs, options.repeats, options.seconds)
@@ -99,21 +100,12 @@ def _compiled(case: Case, which: str, values: Sequence[jax.Array]) -> Callable[.
     return jax.jit(lambda *args: run(*args)).lower(*values).compile()
 
 
-def _without_library(case: Case, which: str, values: Sequence[jax.Array]) -> Callable[..., object]:
-    real = library.available
-    library.available = lambda: False  # type: ignore[assignment] # read while it is lowered
-    try:
-        return _compiled(case, which, values)
-    finally:
-        library.available = real
-
-
 def _blocking(run, values):
     return lambda: jax.block_until_ready(run(*values))
 
 
 def _line(row: _report.Row) -> str:
-    names = ("least", "native", "torch", "ours", "own loops")
+    names = ("least", *PROTOTYPES, "torch", "ours")
     return f"{row['key']}: " + "  ".join(
         f"{name} {_report.milliseconds(row[name])}" for name in names if name in row
     )
@@ -122,11 +114,11 @@ def _line(row: _report.Row) -> str:
 def publish(folder: pathlib.Path) -> None:
     """Makes the page from everything that was kept; what was written below its end stays."""
     rows = _report.kept(folder, "limits")
-    head = ("case", "pass", "least, ms", "native", "torch", "ours", "own loops", "ours / torch")
+    head = ("case", "pass", "least, ms", *PROTOTYPES, "torch", "ours", "ours / torch")
     lines = []
     names = [case.name for case in CASES]
     for row in sorted(rows, key=lambda row: names.index(row["case"])):
-        times = [row["least"], row.get("native"), row["torch"], row["ours"], row["own loops"]]
+        times = [row["least"], *map(row.get, PROTOTYPES), row["torch"], row["ours"]]
         ratio = _report.times(row["ours"] / row["torch"])
         lines.append([row["case"], row["pass"], *map(_report.milliseconds, times), ratio])
     page = _report.page("Limits", __doc__ or "", rows, _machine.table(head, lines))
