@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import _machine, _programs, _report
 from benchmarks._cases import Case
 from benchmarks._timing import medians
-from jaxconv.ops._cpu import choice, library
+from jaxconv.ops._cpu import choice
 from jaxconv.ops._cpu.taps import Slide, lax_conv
 
 PER_ROW = 2
@@ -59,32 +59,18 @@ def representatives(cases: Sequence[Case]) -> list[tuple[Case, Any]]:
     for case in cases:
         if case.kind != "conv":
             continue
-        row = serving(_facts(case))
+        row = choice.choose(_facts(case))
         counts[row.name] = counts.get(row.name, 0) + 1
         if counts[row.name] <= PER_ROW:
             found.append((case, row))
     return found
 
 
-def serving(facts: choice.Conv) -> choice.Row:
-    """The row that serves a case; where jaxlib's oneDNN is called, with that in its places."""
-    row, call = choice.choose(facts), choice.called(facts)
-    if call is choice.NO_CALL:
-        return row
-    return row._replace(
-        name=f"{row.name}; oneDNN, {call.name}",
-        forward=call.forward or row.forward,
-        input_gradient=call.input_gradient or row.input_gradient or row.forward,
-        kernel_gradient=call.kernel_gradient or row.kernel_gradient or row.forward,
-    )
-
-
 def _facts(case: Case) -> Any:
     rank = len(case.window)
     slide = Slide((case.stride,) * rank, (case.dilation,) * rank, case.padding, case.groups)
     output = slide.output(case.x[-1 - rank : -1], case.window)
-    channels, called = case.x[-1], library.available()
-    return choice.facts(channels, case.features, case.window, slide, output, library=called)
+    return choice.facts(case.x[-1], case.features, case.window, slide, output)
 
 
 def applicable(case: Case, row: Any, which: str, values: Sequence[Any]) -> dict[str, Function]:
@@ -113,14 +99,7 @@ def applicable(case: Case, row: Any, which: str, values: Sequence[Any]) -> dict[
 
 def _formulations(row: Any, which: str) -> dict[str, Function]:
     """What a row names for a pass, lax, and what the other rows name."""
-    calls = {
-        "forward": [library.convolve],
-        "input gradient": [library.input_gradient],
-        "kernel gradient": [library.pointwise_kernel_gradient],
-    }
-    called = calls[which] if library.available() else []
-    own = [_served(r, which) for r in choice.TABLE]
-    functions = [_served(row, which), lax_conv, *called, *own]
+    functions = [_served(row, which), lax_conv, *(_served(r, which) for r in choice.TABLE)]
     return {_label(function): function for function in functions}
 
 
@@ -143,8 +122,7 @@ def _pass(function: Function, case: Case, which: str) -> Function:
     rank = len(case.window)
     slide = Slide((case.stride,) * rank, (case.dilation,) * rank, case.padding, case.groups)
     forward = lambda x, kernel: function(x, kernel, slide)
-    forwards = [lax_conv, library.convolve, *(row.forward for row in choice.TABLE)]
-    if function in forwards:
+    if function in [row.forward for row in choice.TABLE] or function is lax_conv:
         return _programs.of_pass(forward, which)
     if which == "input gradient":
         return lambda x, kernel, g: function(g, kernel, slide, case.x[1:-1])

@@ -145,7 +145,6 @@ def test_no_derivative_has_a_negative_padding(low, stride):
     g = jnp.ones(jax.eval_shape(f, x, k).shape)
     program = jax.jit(second).lower(x, k, g).as_text()
     pads = re.findall(r"pad = \[\[(-?\d+), (-?\d+)\]\]", program)
-    pads += re.findall(r"pad_left.{5}\[(-?\d+)\].*?pad_right.{5}\[(-?\d+)\]", program)
     assert len(pads) >= 4, program
     assert min(int(amount) for pair in pads for amount in pair) >= 0, pads
 

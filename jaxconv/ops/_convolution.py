@@ -12,14 +12,13 @@ rule would give up forward mode. On a CPU the formulation comes from `_cpu.choic
 else from lax.
 """
 
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxconv.ops import _define
-from jaxconv.ops._cpu import choice, library, taps
+from jaxconv.ops._cpu import choice, taps
 from jaxconv.ops._cpu.taps import Slide, lax_conv
 
 Sizes = tuple[int, ...]
@@ -69,28 +68,21 @@ def _lax_kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes
     return jax.linear_transpose(lambda k: lax_conv(x, k, slide), like)(g)[0]
 
 
-def _cpu_conv(x: jax.Array, kernel: jax.Array, slide: Slide, *, alone: bool = False) -> jax.Array:
+def _cpu_conv(x: jax.Array, kernel: jax.Array, slide: Slide) -> jax.Array:
     window = kernel.shape[:-2]
     output = slide.output(x.shape[1:-1], window)
-    calls = alone and library.knows(x.dtype, x.shape, kernel.shape, output)
-    facts = choice.facts(x.shape[-1], kernel.shape[-1], window, slide, output, library=calls)
+    facts = choice.facts(x.shape[-1], kernel.shape[-1], window, slide, output)
     return choice.forward(facts)(x, kernel, slide)
 
 
-def _cpu_input_gradient(
-    g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sizes, *, alone: bool = False
-) -> jax.Array:
+def _cpu_input_gradient(g: jax.Array, kernel: jax.Array, slide: Slide, spatial: Sizes) -> jax.Array:
     channels, features, window = kernel.shape[-2] * slide.groups, g.shape[-1], kernel.shape[:-2]
-    calls = alone and library.knows(g.dtype, g.shape, kernel.shape, spatial)
-    facts = choice.facts(channels, features, window, slide, g.shape[1:-1], library=calls)
+    facts = choice.facts(channels, features, window, slide, g.shape[1:-1])
     return choice.input_gradient(facts)(g, kernel, slide, spatial)
 
 
-def _cpu_kernel_gradient(
-    x: jax.Array, g: jax.Array, slide: Slide, window: Sizes, *, alone: bool = False
-) -> jax.Array:
-    calls = alone and library.knows(x.dtype, x.shape, g.shape, window)
-    facts = choice.facts(x.shape[-1], g.shape[-1], window, slide, g.shape[1:-1], library=calls)
+def _cpu_kernel_gradient(x: jax.Array, g: jax.Array, slide: Slide, window: Sizes) -> jax.Array:
+    facts = choice.facts(x.shape[-1], g.shape[-1], window, slide, g.shape[1:-1])
     return choice.kernel_gradient(facts)(x, g, slide, window)
 
 
@@ -184,21 +176,18 @@ _conv = _define.define(
     "jaxconv_conv",
     plain=lax_conv,
     cpu=_cpu_conv,
-    alone=functools.partial(_cpu_conv, alone=True),
     sharding=lambda specs, **_: _once(specs[0][0], specs[1][-1], len(specs[0])),
 )
 _input_gradient = _define.define(
     "jaxconv_conv_input_gradient",
     plain=_lax_input_gradient,
     cpu=_cpu_input_gradient,
-    alone=functools.partial(_cpu_input_gradient, alone=True),
     sharding=lambda specs, **_: _once(specs[0][0], specs[1][-2] or specs[1][-1], len(specs[0])),
 )
 _kernel_gradient = _define.define(
     "jaxconv_conv_kernel_gradient",
     plain=_lax_kernel_gradient,
     cpu=_cpu_kernel_gradient,
-    alone=functools.partial(_cpu_kernel_gradient, alone=True),
     sharding=lambda specs, **_: _once(None, specs[1][-1], len(specs[0])),
 )
 

@@ -55,14 +55,10 @@ def define(
     plain: Callable[..., jax.Array],
     cpu: Callable[..., jax.Array],
     sharding: Callable[..., Sequence[Any]],
-    alone: Callable[..., jax.Array] | None = None,
 ) -> Primitive:
     """A primitive of one result that is lowered by `cpu` on CPUs and by `plain` elsewhere.
 
-    `alone` instead of `cpu` lowers programs of one device that stay in their process: it may call
-    what a compiler can neither partition nor write to a file.
-
-    All are functions of arrays and of the primitive's parameters, in jnp and lax; their results
+    Both are functions of arrays and of the primitive's parameters, in jnp and lax; their results
     are equal up to rounding. Shapes and dtypes are those of `plain`; `sharding(specs, **params)`
     says over which axes of an explicit mesh the result is sharded.
     """
@@ -87,31 +83,20 @@ def define(
 
     primitive.def_impl(lambda *args, **params: compiled(**params)(*args))
     mlir.register_lowering(primitive, _lowering(plain))
-    mlir.register_lowering(primitive, _lowering(cpu, alone), platform="cpu")
+    mlir.register_lowering(primitive, _lowering(cpu), platform="cpu")
     return primitive
 
 
-def _lowering(form: Callable[..., jax.Array], alone: Callable[..., jax.Array] | None = None) -> Any:
+def _lowering(form: Callable[..., jax.Array]) -> Any:
     """Lowers by tracing `form`; how operands are sharded is the compiler's to propagate."""
+    lower = mlir.lower_fun(form, multiple_results=False)
 
     def rule(ctx: Any, *args: Any, **params: Any) -> Any:
-        chosen = alone if alone is not None and _is_alone(ctx.module_context) else form
-        lower = mlir.lower_fun(chosen, multiple_results=False)
         bare = [ShapedArray(aval.shape, aval.dtype) for aval in ctx.avals_in]
         with use_abstract_mesh(_NO_MESH):
             return lower(ctx.replace(avals_in=bare), *args, **params)
 
     return rule
-
-
-def _is_alone(module: Any) -> bool:
-    """Whether a program is for one CPU device, and is neither exported nor kept in a cache."""
-    return (
-        tuple(module.platforms) == ("cpu",)
-        and getattr(module.axis_context, "num_devices", 0) == 1
-        and not module.lowering_parameters.for_export
-        and not getattr(jax.config, "jax_compilation_cache_dir", None)
-    )
 
 
 def bind(primitive: Primitive, *args: Any, **params: Any) -> jax.Array:

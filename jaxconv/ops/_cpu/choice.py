@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxconv.ops._cpu import dense, depthwise, grouped, library, patches, strided
+from jaxconv.ops._cpu import dense, depthwise, grouped, patches, strided
 from jaxconv.ops._cpu.facts import Conv as Conv
 from jaxconv.ops._cpu.facts import facts as facts
 from jaxconv.ops._cpu.taps import lax_conv
@@ -154,80 +154,6 @@ TABLE = (
 )
 
 
-class Call(NamedTuple):
-    """A class of shapes for which jaxlib's oneDNN is called; None for what the table serves."""
-
-    name: str
-    matches: Callable[[Conv], bool]
-    forward: Forward | None
-    input_gradient: Gradient
-    kernel_gradient: Gradient
-    evidence: str
-
-
-LIBRARY = (
-    Call(
-        "depthwise",
-        lambda c: c.is_depthwise and len(c.window) > 1 and max(c.stride) == 1,
-        library.convolve,
-        library.input_gradient,
-        None,
-        "3x3 256@28 batch 8: 0.54 -> 0.39, input gradient 0.68 -> 0.31; 7x7 96@56 batch 4: 1.36 -> "
-        "0.58, 1.35 -> 0.55; not causal k4 512@2048 batch 4: 9.4 -> 16.9",
-    ),
-    Call(
-        "depthwise, strided",
-        lambda c: c.is_depthwise and len(c.window) > 1,
-        library.convolve,
-        None,
-        None,
-        "3x3 stride 2 128@56 batch 8: 0.71 -> 0.24; not its input gradient: 0.34 -> 1.07",
-    ),
-    Call(
-        "grouped",
-        lambda c: c.groups > 1 and c.channels > c.groups and c.features > c.groups,
-        library.convolve,
-        library.input_gradient,
-        None,
-        "3x3 128@28 batch 8, 32 groups: 2.61 -> 0.89, input gradient 2.34 -> 0.84; not one "
-        "feature a group, 3x3 128-64@28: input gradient 0.32 -> 0.87",
-    ),
-    Call(
-        "pointwise",
-        lambda c: c.taps == 1 and c.groups == 1,
-        None,
-        None,
-        library.pointwise_kernel_gradient,
-        "kernel gradients, 24-144@56 batch 8: 3.56 -> 0.74; 144-24@56: 1.24 -> 0.72; 96-384@56 "
-        "batch 4: 6.87 -> 2.23; 960-160@3 batch 16: 0.23 -> 0.16",
-    ),
-    Call(
-        "stem, patches",
-        lambda c: c.groups == 1 and (c.tiles or c.taps * c.channels <= 27),
-        library.convolve,
-        None,
-        None,
-        "3x3 stride 2 3-32@224 batch 4: 0.66 -> 0.27; 4x4 stride 4 3-96@224: 0.40 -> 0.34; not "
-        "their input gradients: 0.92 -> 1.16 (at 96 batch 16), 0.46 -> 1.86",
-    ),
-    Call(
-        "dense",
-        lambda c: c.groups == 1 and not c.on_small_maps,
-        library.convolve,
-        library.input_gradient,
-        None,
-        "3x3 64-64@56 batch 8: 8.32 -> 3.95, input gradient 8.52 -> 3.99; 16-16@32 batch 64: 1.60 "
-        "-> 0.92, 1.61 -> 1.05; 3x3x3 16-32@16 batch 2: 1.49 -> 0.93, 1.20 -> 0.60",
-    ),
-)
-"""Asked before the table where jaxlib's oneDNN may be called; the first that matches is taken.
-
-Evidence as above, of the table's formulation against the call, two cores of a Zen 5 server.
-"""
-
-NO_CALL = Call("none", lambda c: True, None, None, None, "")
-
-
 def choose(conv: Conv) -> Row:
     """The first row of the table that matches."""
     return next(row for row in TABLE if row.matches(conv))
@@ -235,25 +161,19 @@ def choose(conv: Conv) -> Row:
 
 def forward(conv: Conv) -> Forward:
     """What computes it: `f(x, kernel, slide)`."""
-    return called(conv).forward or choose(conv).forward
+    return choose(conv).forward
 
 
 def input_gradient(conv: Conv) -> Forward:
     """What computes its gradient in x: `f(g, kernel, slide, spatial)`."""
     row = choose(conv)
-    return called(conv).input_gradient or row.input_gradient or _input_gradient_of(row.forward)
+    return row.input_gradient or _input_gradient_of(row.forward)
 
 
 def kernel_gradient(conv: Conv) -> Forward:
     """What computes its gradient in the kernel: `f(x, g, slide, window)`."""
     row = choose(conv)
-    return called(conv).kernel_gradient or row.kernel_gradient or _kernel_gradient_of(row.forward)
-
-
-def called(conv: Conv) -> Call:
-    """The first row of the library that matches, or none where it may not be called."""
-    rows = LIBRARY if conv.library else ()
-    return next((row for row in rows if row.matches(conv)), NO_CALL)
+    return row.kernel_gradient or _kernel_gradient_of(row.forward)
 
 
 def _input_gradient_of(form: Forward) -> Forward:

@@ -16,7 +16,6 @@ class Conv(NamedTuple):
     groups: int
     dilation: tuple[int, ...]
     output: tuple[int, ...] = ()  # unless given, nothing is known about it
-    library: bool = False  # whether jaxlib's oneDNN may be called
 
     @property
     def on_small_maps(self) -> bool:
@@ -56,9 +55,7 @@ def facts(
     window: tuple[int, ...],
     slide: Slide,
     output: tuple[int, ...] = (),
-    *,
-    library: bool = False,
 ) -> Conv:
     """The facts of a convolution, from how its window slides."""
     stride, dilation, _, groups = slide
-    return Conv(channels, features, window, stride, groups, dilation, output, library)
+    return Conv(channels, features, window, stride, groups, dilation, output)
