@@ -76,7 +76,10 @@ def table(rows: Sequence[_report.Row]) -> str:
     bad = [row for row in rows if worse(row)]
     said = f"Worse than lax by more than {ALLOWED:g} times: {len(bad)} of {len(rows)}."
     listed = [f"- {r['key']}: ours {r['ours']:.2e}, lax {r['lax']:.2e}" for r in bad]
-    text = "Root mean square error over root mean square value, the largest of the passes.\n\n"
+    text = (
+        "Root mean square error over root mean square value, the largest of the passes, with fewer "
+        "images and pixels than the cases are named for.\n\n"
+    )
     return text + _machine.table(head, lines) + "\n\n" + "\n".join([said, *listed])
 
 
