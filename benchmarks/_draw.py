@@ -87,6 +87,10 @@ def _geometry(rng: np.random.Generator, kind: str) -> Geometry:
     if rng.random() < 0.5:  # half of them as people write them
         amounts = [(d * (k - 1) // 2,) * 2 for d, k in zip(dilation, window, strict=True)]
     modes = tuple(str(m) for m in rng.choice(list(_oracle.NUMPY_MODE), rank))
+    whole = [n % s == 0 for n, s in zip(spatial, stride, strict=True)]
+    modes = tuple(
+        m if m != "circular" or fits else "reflect" for m, fits in zip(modes, whole, strict=True)
+    )
     if kind == "fast" or rng.random() < 0.6:
         modes = ("zeros",) * rank
     spread = each(1, 4) if kind == "fast" and rng.random() < 0.4 else ()

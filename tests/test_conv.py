@@ -14,7 +14,7 @@ from jaxconv import ops
 # (spatial, window, stride, dilation, groups, padding as the user writes it, as pairs, modes)
 CASES = [
     ((9,), (3,), (1,), (1,), 1, "same", ((1, 1),), ("zeros",)),
-    ((9,), (4,), (2,), (1,), 1, "same", ((1, 2),), ("circular",)),
+    ((9,), (4,), (3,), (1,), 1, "same", ((0, 1),), ("circular",)),
     ((9,), (4,), (3,), (2,), 1, "half", ((3, 3),), ("reflect",)),
     ((9,), (3,), (2,), (2,), 1, "causal", ((4, 0),), ("zeros",)),
     ((9,), (3,), (2,), (2,), 1, "causal", ((4, 0),), ("edge",)),
@@ -28,8 +28,8 @@ CASES = [
     ((5,), (2,), (1,), (1,), 1, ((-1, 1),), ((-1, 1),), ("zeros",)),
     ((5,), (2,), (1,), (1,), 1, ((-2, 1),), ((-2, 1),), ("zeros",)),
     ((5,), (2,), (1,), (1,), 1, -1, ((-1, -1),), ("zeros",)),
-    ((5,), (2,), (2,), (1,), 1, ((7, -4),), ((7, -4),), ("circular",)),
-    ((7, 5), (3, 2), (2, 1), (1, 2), 2, "same", ((1, 1), (1, 1)), ("circular", "zeros")),
+    ((6,), (2,), (2,), (1,), 1, ((7, -4),), ((7, -4),), ("circular",)),
+    ((8, 5), (3, 2), (2, 1), (1, 2), 2, "same", ((0, 1), (1, 1)), ("circular", "zeros")),
     ((7, 5), (3, 2), (1, 3), (1, 1), 1, 2, ((2, 2), (2, 2)), ("edge", "reflect")),
     ((7, 5), (1, 3), (2, 2), (1, 1), 1, "half", ((0, 0), (1, 1)), ("zeros", "zeros")),
     ((4, 6), (2, 2), (1, 1), (1, 1), 2, ((0, 0), (-1, 1)), ((0, 0), (-1, 1)), ("zeros", "zeros")),
@@ -159,7 +159,7 @@ def test_integer_lattice_is_exact(rng):
 
 @pytest.mark.parametrize("multiplier", [1, 3])
 def test_depthwise_keeps_channels_apart(multiplier, rng):
-    x, k = rng.normal(size=(2, 5, 7, 4)), rng.normal(size=(3, 2, 1, 4 * multiplier))
+    x, k = rng.normal(size=(2, 6, 8, 4)), rng.normal(size=(3, 2, 1, 4 * multiplier))
     b = rng.normal(size=4 * multiplier)
     with jax.enable_x64(True):
         y = np.asarray(ops.depthwise_conv(x, k, b, stride=2, padding=1, padding_mode="circular"))
@@ -175,7 +175,7 @@ def test_depthwise_keeps_channels_apart(multiplier, rng):
 
 
 def test_vmap_over_image_kernel_and_both(rng):
-    x = rng.normal(size=(3, 2, 5, 6, 4)).astype(np.float32)
+    x = rng.normal(size=(3, 2, 6, 5, 4)).astype(np.float32)
     k = rng.normal(size=(3, 2, 3, 2, 6)).astype(np.float32)
     f = lambda x, k: ops.conv(x, k, stride=(2, 1), padding_mode="circular", groups=2)
     over_x, over_k, over_both, one = quick_jit(
@@ -192,7 +192,7 @@ def test_vmap_over_image_kernel_and_both(rng):
                 a,
                 b,
                 stride=(2, 1),
-                pads=((0, 1), (1, 1)),
+                pads=((0, 0), (1, 1)),
                 modes=("circular",) * 2,
                 dilation=(1, 1),
                 groups=2,
@@ -469,3 +469,24 @@ def test_errors(name):
 def test_the_fix_of_the_channels_first_error_works():
     x = np.zeros((1, 6, 8, 8), np.float32)
     assert ops.conv(jnp.moveaxis(x, 1, -1), K).shape == (1, 8, 8, 4)
+
+
+@pytest.mark.parametrize("name", ["conv", "max_pool", "avg_pool"])
+def test_a_stride_that_does_not_divide_a_circle_is_refused(name):
+    """Only where an axis wraps around; without padding, or with another mode, it does not."""
+    x = jnp.zeros((1, 9, 8, 2))
+    run = lambda x, **options: (
+        ops.conv(x, jnp.zeros((3, 3, 2, 2)), stride=2, **options)
+        if name == "conv"
+        else getattr(ops, name)(x, 3, stride=2, **options)
+    )
+    with raises(
+        ValueError,
+        f"{name}: a stride of 2 does not divide the 9 pixels of the circular spatial axis 0; "
+        "expected a multiple of 2. Got x of shape (1, 9, 8, 2). Resize or pad that axis to 10 "
+        'pixels, or use padding_mode="reflect".',
+    ):
+        run(x, padding="half", padding_mode="circular")
+    assert run(x, padding="half", padding_mode=("reflect", "circular")).shape == (1, 5, 4, 2)
+    assert run(x, padding="valid", padding_mode="circular").shape == (1, 4, 3, 2)
+    assert run(x[:, 1:], padding="half", padding_mode="circular").shape == (1, 4, 4, 2)

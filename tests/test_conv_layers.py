@@ -70,7 +70,7 @@ def test_three_billion_parameters_are_counted_and_not_allocated():
 
 
 def test_conv_layers_are_their_operations(key, rng):
-    x = normal(rng, 2, 7, 6, 4)
+    x = normal(rng, 2, 8, 6, 4)
     sliding = {"stride": (2, 1), "dilation": (1, 2), "padding": ((1, 0), (2, 1))}
     sliding["padding_mode"] = ("circular", "edge")
     pairs = [

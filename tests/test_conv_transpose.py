@@ -19,9 +19,10 @@ LINES = [
     for (size, window, stride, dilation, groups), padding, mode in itertools.product(
         [(11, 3, 1, 1, 1), (11, 2, 2, 2, 2), (12, 4, 3, 1, 1)], AMOUNTS, MODES
     )
+    if mode != "circular" or size % stride == 0
 ]
 PLANES = [
-    ((7, 9), (3, 2), (2, 1), (1, 2), 2, padding, mode)
+    ((8, 9), (3, 2), (2, 1), (1, 2), 2, padding, mode)
     for padding, mode in [
         ("same", "circular"),
         ("half", ("reflect", "zeros")),
@@ -54,7 +55,7 @@ def draw(rng, case):
 
 
 def test_is_the_adjoint_of_conv(rng):
-    assert len(CASES) == 116
+    assert len(CASES) == 107
     pairs = [draw(rng, case) for case in CASES]
     drawn = np.random.default_rng(1)
 
@@ -78,7 +79,7 @@ def test_is_the_adjoint_of_conv(rng):
 
 
 LOOPS = [
-    ((9,), (3,), (2,), (1,), 1, ((1, 1),), ("circular",)),
+    ((8,), (3,), (2,), (1,), 1, ((1, 1),), ("circular",)),
     ((9,), (3,), (2,), (2,), 2, ((5, 1),), ("zeros",)),
     ((9,), (2,), (1,), (1,), 1, ((-2, 1),), ("zeros",)),
     ((6, 5), (3, 2), (2, 1), (1, 2), 2, ((1, 1), (0, 3)), ("reflect", "edge")),

@@ -38,7 +38,7 @@ def conv(
     Shapes: x (N, *spatial, C) -> y (N, *spatial', features), spatial' = ceil(spatial / stride)
     for "same".
     Params: kernel (*window, C / groups, features), bias (features,). State: {}.
-    Equivariance: with padding_mode="circular" and a stride that divides the input, exact on
+    Equivariance: with padding_mode="circular", whose stride has to divide the input, exact on
     shifts by whole strides; otherwise exact away from the border only.
 
     Args:
@@ -127,7 +127,7 @@ def depthwise_conv(
 
     Shapes: x (N, *spatial, C) -> y (N, *spatial', C · multiplier).
     Params: kernel (*window, 1, C · multiplier), bias (C · multiplier,). State: {}.
-    Equivariance: with padding_mode="circular" and a stride that divides the input, exact on
+    Equivariance: with padding_mode="circular", whose stride has to divide the input, exact on
     shifts by whole strides; otherwise exact away from the border only.
 
     Args:

@@ -31,7 +31,7 @@ def max_pool(
 
     Shapes: x (N, *spatial, C) -> y (N, *spatial', C), spatial' = spatial / window by default.
     Params: {}. State: {}.
-    Equivariance: with padding_mode="circular" and a stride that divides the input, exact on
+    Equivariance: with padding_mode="circular", whose stride has to divide the input, exact on
     shifts by whole strides; otherwise exact away from the border only.
 
     Args:
@@ -134,7 +134,7 @@ def avg_pool(
 
     Shapes: x (N, *spatial, C) -> y (N, *spatial', C), spatial' = spatial / window by default.
     Params: {}. State: {}.
-    Equivariance: with padding_mode="circular" and a stride that divides the input, exact on
+    Equivariance: with padding_mode="circular", whose stride has to divide the input, exact on
     shifts by whole strides; otherwise exact away from the border only.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxconv import _parse
 from jaxconv._types import IntOrInts, Padding, PaddingMode
-from jaxconv.ops.conv import depthwise_conv, plan_windows
+from jaxconv.ops.conv import check_divides, depthwise_conv, plan_windows
 
 SHAPES = ("binomial", "rectangle", "triangle")
 
@@ -123,15 +123,3 @@ def filter_row(where: str, taps: int, weights: str | Sequence[float]) -> np.ndar
             f"Use depthwise_conv for filters that are no averages."
         )
     return row / total
-
-
-def check_divides(where: str, x: jax.Array, axis: int, stride: int, other: str) -> None:
-    """Refuses a stride that does not divide a circular axis: no wrapping, no silent loss."""
-    size = x.shape[1 + axis]
-    if size % stride:
-        fitting = f"Resize or pad that axis to {-(-size // stride) * stride} pixels"
-        raise ValueError(
-            f"{where}: a stride of {stride} does not divide the {size} pixels of the circular "
-            f"spatial axis {axis}; expected a multiple of {stride}. "
-            f"Got x of shape {tuple(x.shape)}. {fitting}{f', or use {other}' if other else ''}."
-        )

@@ -52,7 +52,8 @@ def conv(
 
     Raises:
         TypeError: when x holds integers or the dtypes differ.
-        ValueError: when shapes do not fit, an argument is impossible, or the output is empty.
+        ValueError: when shapes do not fit, an argument is impossible, the output is empty, or a
+            stride does not divide an axis that wraps around.
 
     Example:
         >>> import jax.numpy as jnp
@@ -103,7 +104,8 @@ def depthwise_conv(
 
     Raises:
         TypeError: when x holds integers or the dtypes differ.
-        ValueError: when shapes do not fit, an argument is impossible, or the output is empty.
+        ValueError: when shapes do not fit, an argument is impossible, the output is empty, or a
+            stride does not divide an axis that wraps around.
 
     Example:
         >>> import jax.numpy as jnp
@@ -162,6 +164,9 @@ def plan_windows(
     dilations = _parse.per_axis(where, "dilation", dilation, rank)
     pads = _parse.padding_amount(where, padding, spatial, window, strides, dilations)
     modes = _parse.padding_modes(where, padding_mode, rank)
+    for axis, (mode, pair) in enumerate(zip(modes, pads, strict=True)):
+        if mode == "circular" and max(pair) > 0:
+            check_divides(where, x, axis, strides[axis], 'padding_mode="reflect"')
     axes = zip(spatial, window, strides, dilations, pads, strict=True)
     output = tuple(geometry.output_size(*axis) for axis in axes)
     if 0 in output:
@@ -174,6 +179,18 @@ def plan_windows(
             f'Use padding="same" or a smaller window.'
         )
     return Windows(window, strides, pads, modes, dilations, output)
+
+
+def check_divides(where: str, x: HasShape, axis: int, stride: int, other: str) -> None:
+    """Refuses a stride that does not divide a circular axis: no wrapping, no silent loss."""
+    size = x.shape[1 + axis]
+    if size % stride:
+        fitting = f"Resize or pad that axis to {-(-size // stride) * stride} pixels"
+        raise ValueError(
+            f"{where}: a stride of {stride} does not divide the {size} pixels of the circular "
+            f"spatial axis {axis}; expected a multiple of {stride}. "
+            f"Got x of shape {tuple(x.shape)}. {fitting}{f', or use {other}' if other else ''}."
+        )
 
 
 def convolve(where: str, x: jax.Array, kernel: jax.Array, plan: Windows, groups: int) -> jax.Array:

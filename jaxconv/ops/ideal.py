@@ -19,8 +19,7 @@ import numpy as np
 from jaxconv import _parse
 from jaxconv._types import IntOrInts
 from jaxconv.ops._circle import LARGEST_MATRIX, times
-from jaxconv.ops.blur import check_divides
-from jaxconv.ops.conv import accumulator
+from jaxconv.ops.conv import accumulator, check_divides
 
 
 def ideal_down(x: jax.Array, stride: IntOrInts = 2) -> jax.Array:

@@ -33,7 +33,7 @@ from jaxconv.ops._phase_scores import (
     pixel_scores,
     pixel_views,
 )
-from jaxconv.ops.blur import check_divides
+from jaxconv.ops.conv import check_divides
 
 NORMS = ("l2", "l1", "linf")
 ROUNDING = 1024
