@@ -107,7 +107,7 @@ def test_laws_of_sharded_programs(name):
     f, reference, expected = CASES[name]
     with jax.enable_x64(True):
         program = trace("test", f, X, (1, 2), None, "generic")
-        broken, _, (values,) = observed(program, X)
+        broken, _, (values,), _ = observed(program, X)
         proof = prove(f, X)
     assert broken == []
     assert proof.unmodelled == ()
