@@ -22,6 +22,8 @@ CASES = {
     "stem": (3, 2, 1, 1, 8, 1, NHWC, ((1, 1), (1, 1))),
     "dense, stride": (3, 2, 1, 8, 4, 1, NHWC, ((1, 1), (1, 1))),
     "negative low padding": (2, 1, 1, 8, 16, 1, NHWC, ((0, 0), (-1, 1))),
+    "negative, a window as large as the map": (8, 3, 1, 4, 6, 1, NCHW, ((-1, 0), (-1, 0))),
+    "negative, such a window in groups": (8, 3, 1, 4, 6, 2, NCHW, ((-1, 0), (-1, 0))),
     "excessive padding": (2, 1, 1, 8, 4, 1, NHWC, ((3, 0), (0, 0))),
 }
 

@@ -37,7 +37,9 @@ def _convolution_form(eqn: Any) -> Form | None:
     if any(d != 1 for d in params["lhs_dilation"]):
         return _transposed(eqn, x, kernel)
     if _is_kernel_gradient(eqn, x, kernel):
-        return _kernel_gradient(eqn, x, kernel)
+        form = _kernel_gradient(eqn, x, kernel)
+        if form is not None or all(min(pair) >= 0 for pair in params["padding"]):
+            return form
     return _forward(eqn, x, kernel)
 
 
@@ -116,6 +118,8 @@ def _adjoint(kernel: jax.Array, groups: int) -> jax.Array:
 def _is_kernel_gradient(eqn: Any, x: Any, kernel: Any) -> bool:
     """Whether the 'kernel' is as large as a map and the 'output' as small as a window."""
     numbers = eqn.params["dimension_numbers"]
+    if eqn.params["feature_group_count"] != 1:
+        return False
     out = eqn.outvars[0].aval
     window = [kernel.shape[axis] for axis in numbers.rhs_spec[2:]]
     result = [out.shape[axis] for axis in numbers.out_spec[2:]]
