@@ -72,6 +72,17 @@ def test_values_and_gradients_are_those_of_lax(case):
         assert_close(inside, expected)
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("negative")])
+def test_no_negative_padding_is_left(name):
+    with jax.enable_x64(True):
+        conv, _, x, kernel = convolution(CASES[name])
+        text = jax.jit(jc.fast(conv)).lower(x, kernel).as_text()
+        assert "pad = [[-" not in text
+        assert "], [-" not in text
+        plain = jax.jit(conv).lower(x, kernel).as_text()
+        assert "pad = [[-" in plain or "], [-" in plain
+
+
 def test_the_comparison_notices_a_flipped_kernel():
     with jax.enable_x64(True):
         conv, by_hand, x, kernel = convolution(CASES["depthwise"])
