@@ -72,7 +72,7 @@ def test_values_and_gradients_are_those_of_lax(case):
         assert_close(inside, expected)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("negative")])
+@pytest.mark.parametrize("name", [key for key in CASES if key.startswith("negative")])
 def test_no_negative_padding_is_left(name):
     with jax.enable_x64(True):
         conv, _, x, kernel = convolution(CASES[name])
