@@ -24,114 +24,26 @@ References:
 import argparse
 import dataclasses
 import functools
-import importlib.metadata
 import json
-import os
 import statistics
-import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import optax
-from matplotlib.figure import Figure
 
 import jaxconv as jc
+from _shift_invariance_page import CAVEAT, Results, draw, table, text
+from _shift_invariance_variants import DEFAULT, QUICK, Recipe, variants
 from jaxconv import train
 from jaxconv.compiler_options import tuned_jit
-from jaxconv.equivariance import consistency, crop_shift, make_shift_invariant
+from jaxconv.equivariance import consistency, crop_shift
 from jaxconv.train import data
 
 LOSS = optax.softmax_cross_entropy_with_integer_labels
-
-
-@dataclasses.dataclass(frozen=True)
-class Recipe:
-    """What is the same for every variant.
-
-    Attributes:
-        limit_per_class: training images of each class.
-        epochs: passes over them.
-        batch_size: images a step.
-        learning_rate: the peak of a warm-up and a cosine, for SGD with Nesterov momentum 0.9.
-        weight_decay: of the kernels.
-        images: test images that are asked about under every circular shift.
-        crop_images: test images that are asked about under every crop.
-        crop: pixels of those crops.
-        test_images: images that the accuracy is of.
-        depth: of the ResNet.
-    """
-
-    limit_per_class: int = 800
-    epochs: int = 1
-    batch_size: int = 32
-    learning_rate: float = 0.05
-    weight_decay: float = 5e-4
-    images: int = 24
-    crop_images: int = 200
-    crop: int = 28
-    test_images: int = 5_000
-    depth: int = 20
-
-    @property
-    def steps(self) -> int:
-        """Updates in a whole run."""
-        return self.epochs * (10 * self.limit_per_class // self.batch_size)
-
-    @property
-    def folder(self) -> str:
-        """Where networks trained this way lie."""
-        return (
-            f"resnet{self.depth}-{self.limit_per_class}x{self.epochs}-batch{self.batch_size}"
-            f"-rate{self.learning_rate:g}-decay{self.weight_decay:g}"
-        )
-
-
-DEFAULT = Recipe()
-QUICK = Recipe(limit_per_class=100, images=4, crop_images=20, test_images=500)
-CAVEAT = (
-    "100 % is a statement about circular shifts, under which what leaves on one side comes back on "
-    "the other.\nUnder crops new content enters, and no way of sampling makes that exact: compare "
-    "the columns."
-)
-
-
-def canonicalized(model: jc.Layer) -> jc.Layer:
-    """The model on images that are first rolled to a place that their content chooses."""
-
-    def apply(params, state, x, *, train=False, key=None):
-        f = lambda x: model.apply(params, state, x, train=train, key=key)
-        return make_shift_invariant(f)(x)
-
-    return jc.Layer(model.init, apply, model.name)
-
-
-def variants(recipe: Recipe) -> dict[str, Callable[[], jc.Layer]]:
-    """What is compared, by name."""
-    resnet = functools.partial(jc.models.resnet, recipe.depth, 10, stem="cifar")
-    circular = functools.partial(resnet, padding_mode="circular")
-    blur = lambda taps: circular(down=functools.partial(jc.blur_pool, taps=taps))
-    cooling = optax.exponential_decay(1.0, recipe.steps, 0.05)
-    learned = lambda stride: jc.polyphase_down(
-        stride, scorer=jc.phase_scorer(), temperature=cooling
-    )
-    # A parabola squares what it is given: it gets one size of every image, and only inside blocks.
-    parabola = jc.serial(jc.alias_free_norm(), jc.filtered_polynomial(), name="parabola")
-    alias_free = functools.partial(circular, down=jc.ideal_down, activation=parabola)
-    return {
-        "zero-padded": resnet,
-        "circular": circular,
-        "blur 2": lambda: blur(2),
-        "blur 3": lambda: blur(3),
-        "blur 5": lambda: blur(5),
-        "polyphase": lambda: circular(down=jc.polyphase_down),
-        "learned polyphase": lambda: circular(down=learned),
-        "alias-free": lambda: alias_free(activate_sums=False),
-        "canonicalized": lambda: canonicalized(resnet()),
-    }
 
 
 def load(name: str, data_dir: str, recipe: Recipe) -> data.Dataset:
@@ -247,6 +159,17 @@ def stored(path: Path, recipe: Recipe, measure: Callable[[], dict[str, Any]]) ->
     return found
 
 
+def score_every_seed(experiments: list[Experiment], seeds: int, folder: Path) -> None:
+    """Trains, scores and stores what is not stored yet; a line for each."""
+    for seed in range(seeds):
+        for one in experiments:
+            path = folder / f"{slug(one.name, seed)}.json"
+            found = stored(path, one.recipe, functools.partial(scores, one, seed, folder))
+            print(f"seed {seed}  {one.name:<18} accuracy {found['accuracy']:.2%}  "
+                  f"C_all, circular {found['c_all']:.2%}  C_all, crops "
+                  f"{found['crop_all']:.2%}  {found['seconds']:.0f} s", flush=True)  # fmt: skip
+
+
 def step_times(experiments: list[Experiment], rounds: int) -> dict[str, float]:
     """Milliseconds of a training step, medians of rounds in which all take turns."""
     runs, times = [], {one.name: [] for one in experiments}
@@ -264,138 +187,15 @@ def step_times(experiments: list[Experiment], rounds: int) -> dict[str, float]:
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-HEAD = (
-    "variant", "seeds", "accuracy", "C_all, circular", "C_pair, circular", "C_all, crops",
-    "C_pair, crops", "A_adv",
-    "eps_inf", "parameters", "multiply-adds", "step",
-)  # fmt: skip
-
-
-def table(results: dict[str, list[dict[str, Any]]], times: dict[str, float]) -> str:
-    """Means over seeds, with standard deviations of the accuracy and the largest eps_inf."""
-    rows = [HEAD, ("---", *["---:"] * (len(HEAD) - 1))]
-    for name, found in results.items():
-        mean = lambda key: statistics.fmean(result[key] for result in found)  # noqa: B023
-        spread = statistics.stdev([r["accuracy"] for r in found]) if len(found) > 1 else None
-        accuracy = f"{100 * mean('accuracy'):.1f}"
-        step = times[name] / times["circular"] if {name, "circular"} <= set(times) else None
-        rows.append(
-            (
-                name,
-                str(len(found)),
-                accuracy if spread is None else f"{accuracy} ± {100 * spread:.1f}",
-                f"{100 * mean('c_all'):.2f}",
-                f"{100 * mean('c_pair'):.2f}",
-                f"{100 * mean('crop_all'):.1f}",
-                f"{100 * mean('crop_pair'):.1f}",
-                f"{100 * mean('a_adv'):.1f}",
-                f"{max(r['eps_inf'] for r in found):.1e}",
-                f"{found[0]['parameters']:,}",
-                f"{found[0]['multiply_adds'] / 1e6:.1f} M",
-                "" if step is None else f"{step:.2f}×",
-            )
-        )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def draw(results: dict[str, list[dict[str, Any]]]) -> Figure:
-    """Circular and crop figures side by side, and what they cost in accuracy."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained", dpi=130)
-    left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
-    places = np.arange(len(results))
-    bars = (("c_all", -0.27, "C_all, all circular shifts"), ("crop_all", 0, "C_all, all crops"),
-            ("crop_pair", 0.27, "C_pair, crops"))  # fmt: skip
-    for key, offset, label in bars:
-        values = [[100 * r[key] for r in found] for found in results.values()]
-        drawn = left.bar(places + offset, [np.mean(v) for v in values], 0.25, label=label)
-        left.bar_label(drawn, fmt="%.0f", fontsize=7, label_type="center", color="white")
-        for place, value in zip(places + offset, values, strict=True):
-            left.plot([place] * len(value), value, "k.", markersize=2)
-    left.set_xticks(places, list(results), rotation=25, ha="right", fontsize=8)
-    left.set_ylabel("same class (% of test images or pairs)")
-    left.set_ylim(0, 122)
-    left.set_yticks(range(0, 101, 20))
-    left.legend(fontsize=8, ncols=3, loc="upper center")
-    for name, found in results.items():
-        x, y = [100 * r["accuracy"] for r in found], [100 * r["a_adv"] for r in found]
-        right.plot(x, y, "o", markersize=4, label=name)
-    right.set_xlabel("test accuracy (%)")
-    right.set_ylabel("right under all circular shifts (%)")
-    right.legend(fontsize=7)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure
-
-
-def text(
-    results: dict[str, list[dict[str, Any]]],
-    times: dict[str, float],
-    recipe: Recipe,
-    data_name: str,
-    picture: str,
-    note: str,
-) -> str:
-    """The page: what was run, the table, the picture, and how to read them."""
-    runs = [result for found in results.values() for result in found]
-    exact = [name for name, found in results.items() if all(r["c_all"] == 1 for r in found)]
-    same = [r for name in exact for r in results[name]]
-    source = {"cifar10": "the official files", "folder": "a folder of images"}[data_name]
-    lines = [
-        "# Shift-invariance on real images",
-        f"ResNet-{recipe.depth} on CIFAR-10 ({source}), the same recipe for every variant: "
-        f"{10 * recipe.limit_per_class:,} training images, {recipe.epochs} epoch"
-        f"{'s' * (recipe.epochs > 1)} of batches of {recipe.batch_size} ({recipe.steps} steps), "
-        f"SGD with Nesterov momentum 0.9, peak learning rate {recipe.learning_rate:g} after a "
-        f"warm-up and then a cosine, weight decay {recipe.weight_decay:g} on kernels, horizontal "
-        f"flips only, float32. Means over seeds, ± one standard deviation.",
-        f"Accuracy: of {recipe.test_images:,} test images, unshifted. C_all, C_pair, A_adv and "
-        f"eps_inf, circular: {recipe.images} test images a seed under all 1,024 circular shifts. "
-        f"Crops: {recipe.crop_images} test images a seed, all {(32 - recipe.crop) // 2 * 2 + 1}² "
-        f"crops of {recipe.crop} × {recipe.crop} pixels. Of these, C_all: the share of images with "
-        f"one predicted class; C_pair: the probability that two shifts of an image agree; A_adv: "
-        f"the share predicted right under every shift; eps_inf: the largest change of a logit, "
-        f"relative to the largest, over all seeds. Step: time of a training step, relative to "
-        f"the circular baseline.",
-        table(results, times),
-        f"![Bars and scatter of the table]({picture})",
-        CAVEAT.replace("\n", " "),
-    ]
-    if same:
-        flips, ties = sum(r["flips"] for r in same), sum(r["ties"] for r in same)
-        margin, eps = min(r["margin"] for r in same), max(r["eps_inf"] for r in same)
-        lines.append(
-            f"Without a flip: {', '.join(exact)}. In {len(same) * recipe.images * 1024:,} "
-            f"predictions {flips} flips and {ties} ties; the smallest lead of a first class over "
-            f"the second is {margin:.1e}, the largest relative change of a logit {eps:.1e}."
-        )
-    lines += against_circular(results)
-    minutes = sum(result["seconds"] for result in runs) / 60
-    lines.append(f"Training and scoring took {minutes:.0f} minutes, on: {machine()}. {note}")
-    wrapped = [line if line[0] in "|#!" else textwrap.fill(line, 100) for line in lines]
-    return "\n\n".join(wrapped) + "\n"
-
-
-def against_circular(results: dict[str, list[dict[str, Any]]]) -> list[str]:
-    """Differences to the circular baseline, seed by seed, of what has as many seeds."""
-    base = results.get("circular", [])
-    found = []
-    for name, others in results.items():
-        if name == "circular" or len(others) != len(base):
-            continue
-        words = []
-        for key, title in (("accuracy", "accuracy"), ("c_pair", "C_pair, circular"),
-                           ("crop_pair", "C_pair, crops")):  # fmt: skip
-            points = [100 * (r[key] - b[key]) for r, b in zip(others, base, strict=True)]
-            each = ", ".join(f"{p:+.1f}" for p in points)
-            words.append(f"{title} {statistics.fmean(points):+.1f} ({each})")
-        found.append(f"{name}: {'; '.join(words)}")
-    return [f"Points above the circular baseline, seed by seed. {'. '.join(found)}."] * bool(found)
-
-
-def machine() -> str:
-    names = ("jax", "jaxlib", "numpy", "optax")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
-    return f"{os.cpu_count()} cores, {jax.devices()[0].device_kind}, {versions}"
+def collected(folder: Path, names: Sequence[str], seeds: int) -> Results:
+    """What is stored of these variants, those without a result left out."""
+    results = {}
+    for name in names:
+        paths = [folder / f"{slug(name, seed)}.json" for seed in range(seeds)]
+        found = [json.loads(path.read_text()) for path in paths if path.exists()]
+        if found:
+            results[name] = found
+    return results
 
 
 def main(
@@ -418,23 +218,12 @@ def main(
     dataset = load(data_name, data_dir, recipe) if stage != "page" else None
     experiments = [experiment(name, recipe, dataset) for name in names] if dataset else []
     if stage in ("all", "train"):
-        for seed in range(seeds):
-            for one in experiments:
-                path = folder / f"{slug(one.name, seed)}.json"
-                found = stored(path, recipe, functools.partial(scores, one, seed, folder))
-                print(f"seed {seed}  {one.name:<18} accuracy {found['accuracy']:.2%}  "
-                      f"C_all, circular {found['c_all']:.2%}  C_all, crops "
-                      f"{found['crop_all']:.2%}  {found['seconds']:.0f} s", flush=True)  # fmt: skip
+        score_every_seed(experiments, seeds, folder)
     times_path = folder / "times.json"
     if stage == "time" or (stage == "all" and not times_path.exists()):
         times_path.write_text(json.dumps(step_times(experiments, rounds), indent=1))
     times = json.loads(times_path.read_text()) if times_path.exists() else {}
-    results = {}
-    for name in names:
-        paths = [folder / f"{slug(name, seed)}.json" for seed in range(seeds)]
-        found = [json.loads(path.read_text()) for path in paths if path.exists()]
-        if found:
-            results[name] = found
+    results = collected(folder, names, seeds)
     print(table(results, times))
     place = Path(page) if page else folder / "shift_invariance.md"
     picture = place.with_suffix(".png")
