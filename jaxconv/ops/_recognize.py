@@ -1,10 +1,10 @@
 """Equations of other people's programs for which this library has a better form.
 
-`better_form` looks at one equation and returns a name and a function of its operands, or None
-where lax's own is as good or the case is not known: what is not known is left untouched.
+`better_form` looks at one equation, and at what makes its operands, and returns another form of it,
+or None where lax's own is as good or the case is not known: what is not known is left untouched.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -14,13 +14,15 @@ from jax import lax
 from jaxconv.ops import _convolution
 from jaxconv.ops._cpu import choice, taps
 from jaxconv.ops._cpu.taps import Slide
+from jaxconv.ops._recognize_channels import scale_shift_form
 from jaxconv.ops._recognize_pools import POOLS
+from jaxconv.ops._rewrite import Form, Makers
 
-Form = tuple[str, Callable[..., Any]]
 
-
-def better_form(eqn: Any) -> Form | None:
-    """The name of a better form of an equation, and a function that takes its operands."""
+def better_form(eqn: Any, makers: Makers) -> Form | None:
+    """A better form of an equation, in a program that makes its operands by `makers`."""
+    if eqn.primitive.name == "add":
+        return scale_shift_form(eqn, makers)
     rule = _RULES.get(eqn.primitive.name)
     return None if rule is None else rule(eqn)
 
@@ -68,7 +70,8 @@ def _forward(eqn: Any, x: Any, kernel: Any) -> Form | None:
         y = _convolution.convolve(x, kernel, slide._replace(padding=padding))
         return _back(y, numbers.out_spec)
 
-    return (f"{row.name}, explicit padding" if explicit else row.name), function
+    name = f"{row.name}, explicit padding" if explicit else row.name
+    return Form(name, function)
 
 
 def _safe(slide: Slide, window: Sequence[int]) -> bool:
@@ -105,7 +108,7 @@ def _transposed(eqn: Any, x: Any, kernel: Any) -> Form | None:
             numbers.out_spec,
         )
 
-    return "input gradient by phases of the stride", function
+    return Form("input gradient by phases of the stride", function)
 
 
 def _adjoint(kernel: jax.Array, groups: int) -> jax.Array:
@@ -156,7 +159,7 @@ def _kernel_gradient(eqn: Any, x: Any, kernel: Any) -> Form | None:
         k = _convolution.kernel_gradient(x, g, slide, window)
         return _back(jnp.moveaxis(k, -2, 0), numbers.out_spec)
 
-    return f"{row.name}, kernel gradient", function
+    return Form(f"{row.name}, kernel gradient", function)
 
 
 def _gradient_padding(

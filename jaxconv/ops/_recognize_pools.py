@@ -11,8 +11,7 @@ from jax import lax
 
 from jaxconv.ops import _extremes, _window
 from jaxconv.ops._cpu.taps import Slide, accumulator, pad_spatial
-
-Form = tuple[str, Callable[..., Any]]
+from jaxconv.ops._rewrite import Form
 
 MOST_SUMMED = 64
 """Taps along one axis of a sum that are added one by one."""
@@ -30,7 +29,7 @@ def _extreme_form(eqn: Any) -> Form | None:
         wide = _padded(x, eqn.params["padding"], largest=largest)
         return _extremes.extreme(wide, slide, window, largest=largest)[0, ..., 0]
 
-    return "extreme of shifted slices", function
+    return Form("extreme of shifted slices", function)
 
 
 def _gradient_form(eqn: Any) -> Form | None:
@@ -47,7 +46,7 @@ def _gradient_form(eqn: Any) -> Form | None:
         back = [(-low, -high) for low, high in eqn.params["padding"]]
         return pad_spatial(g, back)[0, ..., 0]
 
-    return "phases of the stride", function
+    return Form("phases of the stride", function)
 
 
 def _sum_form(eqn: Any) -> Form | None:
@@ -75,7 +74,7 @@ def _sum_form(eqn: Any) -> Form | None:
                 total = _window.sum_row(total, row)
         return total.astype(x.dtype)
 
-    return "sums along one axis after the other", function
+    return Form("sums along one axis after the other", function)
 
 
 def _is_ordinary(eqn: Any, x: Any) -> bool:

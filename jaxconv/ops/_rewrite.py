@@ -1,8 +1,8 @@
 """Replacing equations of a program by other forms, nested programs included."""
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 
@@ -12,8 +12,23 @@ Changes = list[tuple[Any, str]]
 """Every equation that was replaced, with the name of its new form."""
 
 
-Rule = Callable[[Any], tuple[str, Callable[..., Any]] | None]
-"""From an equation to the name of another form and a function of its operands, or to None."""
+Makers = Mapping[Any, Any]
+"""The equation that makes a variable, for those that the same program makes."""
+
+
+class Form(NamedTuple):
+    """What takes the place of an equation: a name, a function, and its operands.
+
+    The operands are variables of the program; unless given, those of the equation.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    operands: Sequence[Any] | None = None
+
+
+Rule = Callable[[Any, Makers], Form | None]
+"""From an equation, and what makes its operands, to another form of it, or to None."""
 
 
 def rewrite(program: ClosedJaxpr, rule: Rule) -> tuple[ClosedJaxpr, Changes]:
@@ -27,9 +42,9 @@ def in_plain_lax(program: ClosedJaxpr) -> ClosedJaxpr:
     return rewrite(program, _plain)[0]
 
 
-def _plain(eqn: Any) -> tuple[str, Callable[..., Any]] | None:
+def _plain(eqn: Any, _: Makers) -> Form | None:
     form = plain_form(eqn.primitive)
-    return None if form is None else ("plain lax", functools.partial(form, **eqn.params))
+    return None if form is None else Form("plain lax", functools.partial(form, **eqn.params))
 
 
 class _Rewriter:
@@ -53,18 +68,18 @@ class _Rewriter:
             self.changes += changes
             return rewritten
         before = len(self.changes)
-        eqns = [self.equation(eqn) for eqn in jaxpr.eqns]
+        makers = {out: eqn for eqn in jaxpr.eqns for out in eqn.outvars}
+        eqns = [self.equation(eqn, makers) for eqn in jaxpr.eqns]
         unchanged = all(new is old for new, old in zip(eqns, jaxpr.eqns, strict=True))
         rewritten = jaxpr if unchanged else jaxpr.replace(eqns=eqns)
         self._done[id(jaxpr)] = jaxpr, rewritten, self.changes[before:]
         return rewritten
 
-    def equation(self, eqn: Any) -> Any:
-        found = self.rule(eqn)
-        if found is not None:
-            form, function = found
-            self.changes.append((eqn, form))
-            return _calling(eqn, function)
+    def equation(self, eqn: Any, makers: Makers) -> Any:
+        form = self.rule(eqn, makers)
+        if form is not None:
+            self.changes.append((eqn, form.name))
+            return _calling(eqn, form)
         params = {name: self.parameter(name, value) for name, value in eqn.params.items()}
         if all(params[name] is value for name, value in eqn.params.items()):
             return eqn
@@ -89,12 +104,13 @@ class _Rewriter:
         return (self.open(jaxpr), *rest)
 
 
-def _calling(eqn: Any, function: Callable[..., Any]) -> Any:
-    """The equation that calls `function` where `eqn` stood: same variables, names and source."""
-    named = jax.jit(_named(function, eqn.primitive.name))
-    (call,) = trace(named, [v.aval for v in eqn.invars]).jaxpr.eqns
+def _calling(eqn: Any, form: Form) -> Any:
+    """The equation that calls a form where `eqn` stood: same results, names and source."""
+    operands = eqn.invars if form.operands is None else list(form.operands)
+    named = jax.jit(_named(form.function, eqn.primitive.name))
+    (call,) = trace(named, [v.aval for v in operands]).jaxpr.eqns
     return call.replace(
-        invars=eqn.invars, outvars=eqn.outvars, source_info=eqn.source_info, ctx=eqn.ctx
+        invars=operands, outvars=eqn.outvars, source_info=eqn.source_info, ctx=eqn.ctx
     )
 
 
