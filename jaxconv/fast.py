@@ -1,4 +1,4 @@
-"""`fast(f)`: the same function, with its convolutions, pools and norms on this library's operations.
+"""`fast(f)`: the same function, with convolutions, pools and norms on this library's operations.
 
 XLA runs grouped and depthwise convolutions and the gradients of pools on a CPU 10 to 500 times
 slower than it could, whatever library the model is written in. `fast` traces a function, replaces
