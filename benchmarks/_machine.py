@@ -42,13 +42,19 @@ def keep_memory() -> None:
 
 
 def processor() -> str:
-    """Name of the processor."""
+    """Name of the processor, with its widest vectors, on which every ratio depends."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    facts = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
+    flags = facts.get("flags", "").split()
+    widest = next((v for v in ("avx512f", "avx2", "avx") if v in flags), None)
+    vectors = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
+    name = facts.get("model name", platform.machine())
+    return f"{name} ({vectors[widest]})" if widest else name
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
