@@ -3,7 +3,6 @@
 A long benchmark may be run in parts; a row replaces the one of the same key, and carries its date.
 """
 
-import argparse
 import datetime
 import json
 import os
@@ -16,19 +15,6 @@ from benchmarks import _machine
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 Row = dict[str, Any]
-
-
-def add_folder(parser: argparse.ArgumentParser) -> None:
-    """The options that say where results go; what was measured with kept memory goes apart."""
-    parser.add_argument("--tune-malloc", action="store_true", help="keep memory between steps")
-    parser.add_argument("--folder", help="where results go")
-
-
-def folder(options: argparse.Namespace) -> pathlib.Path:
-    """Where results go."""
-    if options.folder:
-        return pathlib.Path(options.folder)
-    return RESULTS / "tuned" if options.tune_malloc else RESULTS
 
 
 def keep(

@@ -5,7 +5,6 @@
 Every compilation starts with empty caches; the frameworks take turns. The bar is 1.2 times Flax.
 """
 
-import argparse
 import json
 import pathlib
 import statistics
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 
 import jax
 
-from benchmarks import _machine, _report, models
+from benchmarks import _machine, _options, _report, models
 from benchmarks._architectures import NETWORKS, SMALL, Network
 from benchmarks._training import data
 
@@ -23,17 +22,13 @@ CANDIDATES = ("jaxconv", "flax", "fast(flax)")
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks compile",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--only", help="networks, parted by commas")
+    parser = _options.parser("compile", __doc__)
+    _options.add_networks(parser)
     parser.add_argument("--repeats", type=int, default=3, help="compilations of each")
-    parser.add_argument("--quick", action="store_true", help="small networks: does it run?")
-    parser.add_argument("--folder", default=str(_report.RESULTS), help="where results go")
+    _options.add_quick(parser, "small networks")
+    _options.add_folder(parser)
     options = parser.parse_args(argv)
-    folder = pathlib.Path(options.folder)
+    folder = _options.folder(options)
     print(_machine.describe() + "\n")
     rows = []
     for network in models.select(options.only, SMALL if options.quick else NETWORKS):

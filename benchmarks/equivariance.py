@@ -8,11 +8,10 @@ compiled and free memory was returned, plus the parameters, which both hold. Onc
 are, and once with `jaxconv.tune_malloc()`, which keeps pages that were touched before.
 """
 
-import argparse
 import subprocess
 import sys
 
-from benchmarks import _machine
+from benchmarks import _machine, _options
 
 FORWARD_BAR, MEMORY_BAR, SHIFT_BAR = 6.0, 3.0, 180.0
 
@@ -169,7 +168,7 @@ def _met(value: float, bar: float) -> str:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks equivariance", description=__doc__)
+    parser = _options.parser("equivariance", __doc__, wrap=True)
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--only", choices=("shifts", "cost", "chunks"))
     options = parser.parse_args(argv)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from benchmarks import _machine, _programs, _report, _roofline, models, ops
+from benchmarks import _machine, _options, _programs, _report, _roofline, models, ops
 from benchmarks._cases import CASES, PASSES, TINY, Case, select
 from benchmarks._timing import medians
 
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
             "Install jax[cuda12] or jax[tpu] on a machine that has one."
         )
         sys.exit(2)
-    folder = pathlib.Path(options.folder)
+    folder = _options.folder(options)
     print(_machine.describe() + "\n")
     peaks = _roofline.known(device.device_kind) or _roofline.measured(options.size, options.copy)
     reached = _roofline.measured(options.size, options.copy)
@@ -53,21 +53,15 @@ def _cases(options: argparse.Namespace) -> Sequence[Case]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--only", help="cases whose name contains one of these, parted by commas")
-    parser.add_argument("--repeats", type=int, default=20, help="turns of each candidate")
-    parser.add_argument("--seconds", type=float, default=0.5, help="most time of one candidate")
+    parser = _options.parser("gpu", __doc__)
+    _options.add_cases(parser, repeats=20, seconds=0.5)
     parser.add_argument("--batch", type=int, default=LARGER, help="times the batch of the cases")
     parser.add_argument("--models", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--quick", action="store_true", help="tiny cases: does it run?")
+    _options.add_quick(parser, "tiny cases")
     parser.add_argument("--on-cpu", action="store_true", help="run on the CPU all the same")
     parser.add_argument("--size", type=int, default=8192, help="of the matrix products")
     parser.add_argument("--copy", type=int, default=2048, help="MiB of the copy")
-    parser.add_argument("--folder", default=str(_report.RESULTS), help="where results go")
+    _options.add_folder(parser)
     return parser
 
 

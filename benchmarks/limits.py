@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from benchmarks import _machine, _programs, _report
+from benchmarks import _machine, _options, _programs, _report
 from benchmarks._cases import CASES, Case, select
 from benchmarks._timing import medians
 from benchmarks.ops import torch_seconds
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     cases = [case for case in select(options.only) if case.bars or options.only]
     if not cases:
         sys.exit(f"benchmarks limits: no case matches {options.only!r}.")
-    folder = _report.folder(options)
+    folder = _options.folder(options)
     if options.tune_malloc:
         _machine.keep_memory()
     print(_machine.describe() + "\n")
@@ -55,18 +55,12 @@ def main(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks limits",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--only", help="cases whose name contains one of these, parted by commas")
-    parser.add_argument("--repeats", type=int, default=9, help="turns of each candidate")
-    parser.add_argument("--seconds", type=float, default=0.3, help="most time of one candidate")
+    parser = _options.parser("limits", __doc__)
+    _options.add_cases(parser, repeats=9, seconds=0.3)
     parser.add_argument(
         "--prototypes", help="a JSON file: for native and oneDNN, milliseconds by 'case | pass'"
     )
-    _report.add_folder(parser)
+    _options.add_folder(parser, tune_malloc=True)
     return parser
 
 

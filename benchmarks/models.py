@@ -25,7 +25,7 @@ from typing import Any
 import jax
 
 import jaxconv as jc
-from benchmarks import _machine, _report
+from benchmarks import _machine, _options, _report
 from benchmarks._architectures import NETWORKS, SMALL, Network
 from benchmarks._timing import medians
 from benchmarks._training import Peer, data
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
         _machine.keep_memory()
     networks = select(options.only, SMALL if options.quick else NETWORKS)
     wanted = [name for name in options.peers.split(",") if name in (*PEERS, *TORCH)]
-    folder = _report.folder(options)
+    folder = _options.folder(options)
     print(_machine.describe() + "\n")
     rows = race(networks, wanted, options)
     if not options.repeats:
@@ -94,19 +94,15 @@ def select(only: str | None, networks: dict[str, Network]) -> list[Network]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks models",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--only", help="networks, parted by commas")
+    parser = _options.parser("models", __doc__)
+    _options.add_networks(parser)
     parser.add_argument("--peers", default=",".join([*PEERS, *TORCH]), help="whom to race")
     parser.add_argument("--repeats", type=int, default=11, help="turns of each; 0: only compile")
-    parser.add_argument("--seconds", type=float, default=5.0, help="most time of one candidate")
-    parser.add_argument("--quick", action="store_true", help="small networks: does it run?")
+    _options.add_seconds(parser, 5.0)
+    _options.add_quick(parser, "small networks")
     parser.add_argument("--device", default="cpu", help="PyTorch's; JAX takes its default")
     parser.add_argument("--cache", help="folder for compiled programs, for a second run")
-    _report.add_folder(parser)
+    _options.add_folder(parser, tune_malloc=True)
     return parser
 
 

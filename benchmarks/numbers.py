@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from benchmarks import _accuracy, _machine, _report
+from benchmarks import _accuracy, _machine, _options, _report
 from benchmarks._draw import Drawn, draw, expected, program
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
@@ -30,7 +30,7 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 def main(argv: list[str]) -> None:
     options = _parser().parse_args(argv)
     jax.config.update("jax_enable_x64", True)
-    folder = pathlib.Path(options.folder)
+    folder = _options.folder(options)
     print(_machine.describe() + "\n")
     if options.cases:
         rows = hunt(options.cases, options.seed, options.together, full=options.full)
@@ -42,11 +42,7 @@ def main(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks numbers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = _options.parser("numbers", __doc__)
     parser.add_argument("--cases", type=int, default=500, help="random configurations")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--together", type=int, default=25, help="cases of one program")
@@ -55,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--accuracy", action="store_true", help="measure rounding errors too")
     parser.add_argument("--only", help="operations whose rounding errors are measured")
-    parser.add_argument("--folder", default=str(_report.RESULTS), help="where results go")
+    _options.add_folder(parser)
     return parser
 
 

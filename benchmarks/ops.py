@@ -21,7 +21,7 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 
-from benchmarks import _formulations, _machine, _programs, _report
+from benchmarks import _formulations, _machine, _options, _programs, _report
 from benchmarks._cases import CASES, PASSES, TINY, Case, select
 from benchmarks._timing import medians
 
@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
     cases = select(options.only, TINY if options.quick else CASES)
     if not cases:
         sys.exit(f"benchmarks ops: no case matches {options.only!r}.")
-    folder = _report.folder(options)
+    folder = _options.folder(options)
     if options.tune_malloc:
         _machine.keep_memory()
     print(_machine.describe() + "\n")
@@ -55,17 +55,11 @@ def main(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks ops",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--only", help="cases whose name contains one of these, parted by commas")
-    parser.add_argument("--repeats", type=int, default=15, help="turns of each candidate")
-    parser.add_argument("--seconds", type=float, default=1.0, help="most time of one candidate")
-    parser.add_argument("--quick", action="store_true", help="tiny cases: does it run?")
+    parser = _options.parser("ops", __doc__)
+    _options.add_cases(parser, repeats=15, seconds=1.0)
+    _options.add_quick(parser, "tiny cases")
     parser.add_argument("--parts", default="race,torch,table", help="what to measure")
-    _report.add_folder(parser)
+    _options.add_folder(parser, tune_malloc=True)
     return parser
 
 

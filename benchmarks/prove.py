@@ -7,7 +7,6 @@ every law is compared with the finest one that the numbers allow. A label that t
 contradict is a refuted claim; a law that the numbers allow and that is not proved is a miss.
 """
 
-import argparse
 import collections
 import time
 
@@ -15,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import _machine
+from benchmarks import _machine, _options
 from benchmarks._networks import Network, network
 from jaxconv.equivariance.prove._analysis import output_laws
 from jaxconv.equivariance.prove._hash import divisors
@@ -33,7 +32,7 @@ SAMPLED = 50
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks prove", description=__doc__)
+    parser = _options.parser("prove", __doc__, wrap=True)
     parser.add_argument("--networks", type=int, default=100)
     parser.add_argument("--operations", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 
-from benchmarks import _machine, _report
+from benchmarks import _machine, _options, _report
 
 ROOT = pathlib.Path(__file__).parent.parent
 FRAMEWORKS = ("ours", "linen", "nnx", "equinox", "haiku")
@@ -30,7 +30,7 @@ NETWORKS = ("six convolutions 3 x 3", "six convolutions 7 x 7", "resnet-50")
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks prove_models", description=__doc__)
+    parser = _options.parser("prove_models", __doc__, wrap=True)
     goldens = _goldens()
     parser.add_argument("--only", nargs="+", choices=list(goldens.FULL), default=goldens.FULL)
     parser.add_argument("--frameworks", nargs="*", default=FRAMEWORKS, choices=FRAMEWORKS)

@@ -3,12 +3,11 @@
 Each figure is the median over fresh processes: nothing is warm, nothing is cached.
 """
 
-import argparse
 import statistics
 import subprocess
 import sys
 
-from benchmarks import _machine
+from benchmarks import _machine, _options
 
 IMPORT = """
 import time
@@ -60,7 +59,7 @@ def fresh(code: str) -> float:
 
 
 def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks startup", description=__doc__)
+    parser = _options.parser("startup", __doc__, wrap=True)
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args(argv).repeats
     print(_machine.describe() + "\n")

@@ -1,5 +1,7 @@
 """The benchmarks run, say what they found, and their oracles notice what is wrong."""
 
+import pathlib
+
 import jax
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from benchmarks import (
     _architectures,
     _cases,
     _draw,
+    _options,
     _oracle,
     _report,
     _roofline,
@@ -164,3 +167,26 @@ def test_a_row_replaces_the_one_of_its_key(tmp_path):
     rows = _report.keep("x", [{"key": "a", "v": 3}], ["--only", "a"], tmp_path)
     assert [(row["key"], row["v"]) for row in rows] == [("a", 3), ("b", 2)]
     assert rows[0]["command"] == "python -m benchmarks x --only a"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], _report.RESULTS),
+        (["--tune-malloc"], _report.RESULTS / "tuned"),
+        (["--tune-malloc", "--folder=here"], pathlib.Path("here")),
+    ],
+)
+def test_results_with_memory_kept_go_apart(given, expected):
+    parser = _options.parser("x", "")
+    _options.add_folder(parser, tune_malloc=True)
+    assert _options.folder(parser.parse_args(given)) == expected
+
+
+def test_memory_is_kept_only_where_that_is_an_option(capsys):
+    parser = _options.parser("x", "")
+    _options.add_folder(parser)
+    assert _options.folder(parser.parse_args([])) == _report.RESULTS
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--tune-malloc"])
+    assert "unrecognized arguments: --tune-malloc" in capsys.readouterr().err
