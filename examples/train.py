@@ -128,6 +128,30 @@ def draw_shifts(
     return metrics.surviving_share(probabilities)
 
 
+def evaluate(
+    run: Path,
+    predict: Callable[..., jax.Array],
+    fitted: train.Fit,
+    dataset: data.Dataset,
+    batch_size: int,
+    shift_images: int,
+) -> dict[str, Any]:
+    """What the network does on test images, in numbers and pictures."""
+    state = fitted.train_state
+    logits = train.predict_all(predict, state, dataset.test_images, batch_size=batch_size)
+    draw(run, fitted, dataset, logits)
+    accuracy = float((logits.argmax(-1) == dataset.test_labels).mean())
+    print(f"\ntest accuracy {100 * accuracy:.2f} %")
+    result = {"accuracy": accuracy, "run": str(run), "history": fitted.history}
+    if shift_images:
+        classify = functools.partial(predict, state.params, state.state)
+        result["survivors"] = draw_shifts(run, classify, dataset, shift_images)
+        share = f"{100 * result['survivors']:.0f} % of {shift_images}"
+        print(f"predictions that survive every circular shift: {share}")
+    print(f"pictures, parameters and metrics are in {run}")
+    return result
+
+
 def main(
     *,
     model: str = "lenet",
@@ -175,19 +199,7 @@ def main(
     if fitted.interrupted:
         return {"run": str(run), "interrupted": True}
     predict = jax.jit(train.make_predict(network, prepare=prepare, precision=precision))
-    state = fitted.train_state
-    logits = train.predict_all(predict, state, dataset.test_images, batch_size=batch_size)
-    draw(run, fitted, dataset, logits)
-    accuracy = float((logits.argmax(-1) == dataset.test_labels).mean())
-    print(f"\ntest accuracy {100 * accuracy:.2f} %")
-    result = {"accuracy": accuracy, "run": str(run), "history": fitted.history}
-    if shift_images:
-        classify = functools.partial(predict, state.params, state.state)
-        result["survivors"] = draw_shifts(run, classify, dataset, shift_images)
-        share = f"{100 * result['survivors']:.0f} % of {shift_images}"
-        print(f"predictions that survive every circular shift: {share}")
-    print(f"pictures, parameters and metrics are in {run}")
-    return result
+    return evaluate(run, predict, fitted, dataset, batch_size, shift_images)
 
 
 def arguments() -> dict[str, Any]:

@@ -188,10 +188,7 @@ def audit(
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     in_axes, sizes = _frame.input_axes(spec, leaves)
     amount = FIRST_SHIFT[: len(sizes)] if shift is None else tuple(int(t) for t in shift)
-    moved = [
-        _moves.each(_moves.roll, leaf, jnp.asarray(amount), ax) if ax else leaf
-        for leaf, ax in zip(leaves, in_axes, strict=True)
-    ]
+    moved = _rolled(leaves, in_axes, amount)
     with jax.default_matmul_precision("highest"):
         closed, out = jax.make_jaxpr(f, return_shape=True)(tree.unflatten(leaves))
         program = _jaxpr.flatten(closed)
@@ -210,13 +207,17 @@ def audit(
         )
         for k in range(len(tape.rows))
     )
-    paths = [jax.tree_util.keystr(p) for p, _ in jax.tree_util.tree_leaves_with_path(out)]
-    outputs = tuple(
-        _output(value, laws[value], path, found.gaps[value], amount, limit)
-        for path, value in zip(paths, program.outputs, strict=True)
-        if value in laws
-    )
-    return Audit(operations, outputs, amount, limit, total, note, f, x)
+    return Audit(operations, _outputs(tape, found, out, limit), amount, limit, total, note, f, x)
+
+
+def _rolled(
+    leaves: Sequence[jax.Array], in_axes: Sequence[tuple[int, ...]], amount: tuple[int, ...]
+) -> list[jax.Array]:
+    """The inputs moved on circles by `amount` pixels, those without axes as they are."""
+    return [
+        _moves.each(_moves.roll, leaf, jnp.asarray(amount), axes) if axes else leaf
+        for leaf, axes in zip(leaves, in_axes, strict=True)
+    ]
 
 
 def _limit(leaves: Sequence[jax.Array], in_axes: Sequence[tuple[int, ...]]) -> float:
@@ -276,6 +277,16 @@ def _operation(tape, k, found, shift, signed, head) -> Operation:
         False,
         float("nan"),
         found.maps[row.output],
+    )
+
+
+def _outputs(tape: Tape, found: _pass.Finite, out: Any, limit: float) -> tuple[Output, ...]:
+    """The verdict on every leaf of `out`, the outputs' shapes, that a law tells of."""
+    paths = [jax.tree_util.keystr(p) for p, _ in jax.tree_util.tree_leaves_with_path(out)]
+    return tuple(
+        _output(value, tape.laws[value], path, found.gaps[value], tape.shift, limit)
+        for path, value in zip(paths, tape.program.outputs, strict=True)
+        if value in tape.laws
     )
 
 

@@ -160,22 +160,7 @@ def reduce_window(context: Context, call: Call, x: Value, *initial: Value) -> La
     """Computes y[o] = op over the window of o: the multiset of what it sees, borders dropped."""
     if len(call.shapes) != 1 or not isinstance(x, Labels) or len(initial) > 1:
         raise Unmodelled("reduce_window of several arrays")
-    params = call.params
-    geometry = zip(
-        x.shape,
-        params["window_dimensions"],
-        params["window_strides"],
-        params["window_dilation"],
-        params["base_dilation"],
-        params["padding"],
-        call.shape,
-        strict=True,
-    )
-    windows = {
-        axis: Window(n, taps, stride, dilation, base, low, high, outputs)
-        for axis, (n, taps, stride, dilation, base, (low, high), outputs) in enumerate(geometry)
-        if (taps, stride, base, low, high) != (1, 1, 1, 0, 0)
-    }
+    windows = _windows_of_pool(x.shape, call)
     for axis in windows:
         if x.states[axis] == "B":
             x = expanded(x, axis)
@@ -191,13 +176,33 @@ def reduce_window(context: Context, call: Call, x: Value, *initial: Value) -> La
         terms = wide.reshape(*wide.shape[:-2], -1)
         return summed([terms], call.shape, states, search=True, kind=kind)
     taps = Taps(context, x.code, seen, fill)
-    operation, ordered = _window_operation(params, initial)
+    operation, ordered = _window_operation(call.params, initial)
     salt = name_of("window", call.name, operation, x.states, x.shape if flat else None, flat)
     if ordered:
-        salt = name_of(salt.tobytes(), "ordered", frozen(params["padding"]))
+        salt = name_of(salt.tobytes(), "ordered", frozen(call.params["padding"]))
     join = combine if ordered else multiset
     code = np.concatenate([join(here, salt) for here in taps], 1)
     return Labels(call.shape, tuple(states), code.reshape(taps.rows, *taps.shape))
+
+
+def _windows_of_pool(shape: tuple[int, ...], call: Call) -> dict[int, Window]:
+    """The windows along the axes on which they do anything."""
+    params = call.params
+    geometry = zip(
+        shape,
+        params["window_dimensions"],
+        params["window_strides"],
+        params["window_dilation"],
+        params["base_dilation"],
+        params["padding"],
+        call.shape,
+        strict=True,
+    )
+    return {
+        axis: Window(n, taps, stride, dilation, base, low, high, outputs)
+        for axis, (n, taps, stride, dilation, base, (low, high), outputs) in enumerate(geometry)
+        if (taps, stride, base, low, high) != (1, 1, 1, 0, 0)
+    }
 
 
 def _window_operation(params: dict, initial: tuple[Value, ...]) -> tuple[str, bool]:
