@@ -36,6 +36,32 @@ class Row(NamedTuple):
     evidence: str
 
 
+def _input_gradient_of(form: Forward) -> Forward:
+    """The transpose of a formulation in its first operand."""
+
+    def gradient(g, kernel, slide, spatial):
+        channels = kernel.shape[-2] * slide.groups
+        like = jax.ShapeDtypeStruct((g.shape[0], *spatial, channels), g.dtype)
+        return jax.linear_transpose(lambda x: form(x, kernel, slide), like)(g)[0]
+
+    return gradient
+
+
+def _kernel_gradient_of(form: Forward) -> Forward:
+    """The transpose of a formulation in its second operand."""
+
+    def gradient(x, g, slide, window):
+        shape = (*window, x.shape[-1] // slide.groups, g.shape[-1])
+        like = jax.ShapeDtypeStruct(shape, x.dtype)
+        return jax.linear_transpose(lambda k: form(x, k, slide), like)(g)[0]
+
+    return gradient
+
+
+lax_input_gradient = _input_gradient_of(lax_conv)
+"""XLA's own, for a row whose forward pass is another's."""
+
+
 def _phases_are_wide(conv: Conv, taps: int) -> bool:
     """Whether every phase of the stride keeps so many taps or more on each axis."""
     return all(k >= taps * s for k, s in zip(conv.window, conv.stride, strict=True))
@@ -105,7 +131,7 @@ TABLE = (
         "stem",
         lambda c: c.taps * c.channels <= 27,
         dense.by_tap,
-        lambda *operands: _input_gradient_of(lax_conv)(*operands),
+        lax_input_gradient,
         dense.by_row,
         "3x3 1-32@28 batch 64: 0.60 -> 0.36, kernel gradient 2.35 -> 1.08",
     ),
@@ -174,25 +200,3 @@ def kernel_gradient(conv: Conv) -> Forward:
     """What computes its gradient in the kernel: `f(x, g, slide, window)`."""
     row = choose(conv)
     return row.kernel_gradient or _kernel_gradient_of(row.forward)
-
-
-def _input_gradient_of(form: Forward) -> Forward:
-    """The transpose of a formulation in its first operand."""
-
-    def gradient(g, kernel, slide, spatial):
-        channels = kernel.shape[-2] * slide.groups
-        like = jax.ShapeDtypeStruct((g.shape[0], *spatial, channels), g.dtype)
-        return jax.linear_transpose(lambda x: form(x, kernel, slide), like)(g)[0]
-
-    return gradient
-
-
-def _kernel_gradient_of(form: Forward) -> Forward:
-    """The transpose of a formulation in its second operand."""
-
-    def gradient(x, g, slide, window):
-        shape = (*window, x.shape[-1] // slide.groups, g.shape[-1])
-        like = jax.ShapeDtypeStruct(shape, x.dtype)
-        return jax.linear_transpose(lambda k: form(x, k, slide), like)(g)[0]
-
-    return gradient
