@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from catalog import public
-from contracts import CONTRACTS
+from contracts import CONTRACTS, WINDOWED
 
 from jaxconv import layers
 from jaxconv.equivariance import prove
@@ -70,6 +70,36 @@ def test_a_broken_promise_would_be_noticed():
     assert kept(law, contract.promise(24), (2, 12, 2))
     assert not kept(law, contract.promise(24)._replace(shift=1), (2, 12, 2))
     assert not kept(law, contract.promise(24)._replace(kind="interior"), (2, 12, 2))
+
+
+STRIDED = {
+    **{name: make(stride=2, padding_mode="circular") for name, make in WINDOWED.items()},
+    "local_conv": layers.local_conv(2, 3, stride=2, padding_mode="circular"),
+    "affine_conv": layers.affine_conv(2, 3, stride=2),
+    "blur_pool": layers.blur_pool(2),
+    "max_blur_pool": layers.max_blur_pool(stride=2),
+    "ideal_down": layers.ideal_down(2),
+    "polyphase_down": layers.polyphase_down(2),
+    "polyphase_around": layers.polyphase_around(jax.nn.relu, 2),
+}
+
+
+@pytest.mark.parametrize("name", STRIDED)
+def test_a_stride_that_does_not_divide_a_circle_is_refused_with_the_divisor(name):
+    init = lambda sizes: jax.eval_shape(STRIDED[name].init, jax.random.key(0), jnp.ones(sizes))
+    with pytest.raises(ValueError, match=r"stride of 2 does not divide the 9 .* multiple of 2\."):
+        init((1, 9, 8, 2))
+    init((1, 10, 8, 2))
+
+
+def test_no_layer_with_a_stride_is_left_out():
+    """Transposed convolutions multiply the size by theirs."""
+    taking = {
+        name
+        for name in public(layers)
+        if "stride" in inspect.signature(getattr(layers, name)).parameters
+    }
+    assert taking == {*STRIDED, "conv_transpose"}
 
 
 def test_every_layer_with_a_promise_has_a_contract():

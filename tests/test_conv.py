@@ -472,13 +472,14 @@ def test_the_fix_of_the_channels_first_error_works():
 
 
 @pytest.mark.parametrize("name", ["conv", "max_pool", "avg_pool"])
-def test_a_stride_that_does_not_divide_a_circle_is_refused(name):
-    """Only where an axis wraps around; without padding, or with another mode, it does not."""
+@pytest.mark.parametrize("padding", ["half", "valid"])
+def test_a_stride_that_does_not_divide_a_circle_is_refused(name, padding):
+    """Where nothing wraps around too: pixels would be left out, which no shift survives."""
     x = jnp.zeros((1, 9, 8, 2))
-    run = lambda x, **options: (
-        ops.conv(x, jnp.zeros((3, 3, 2, 2)), stride=2, **options)
+    run = lambda x, mode: (
+        ops.conv(x, jnp.zeros((1, 3, 2, 2)), stride=2, padding=padding, padding_mode=mode)
         if name == "conv"
-        else getattr(ops, name)(x, 3, stride=2, **options)
+        else getattr(ops, name)(x, (1, 3), stride=2, padding=padding, padding_mode=mode)
     )
     with raises(
         ValueError,
@@ -486,7 +487,7 @@ def test_a_stride_that_does_not_divide_a_circle_is_refused(name):
         "expected a multiple of 2. Got x of shape (1, 9, 8, 2). Resize or pad that axis to 10 "
         'pixels, or use padding_mode="reflect".',
     ):
-        run(x, padding="half", padding_mode="circular")
-    assert run(x, padding="half", padding_mode=("reflect", "circular")).shape == (1, 5, 4, 2)
-    assert run(x, padding="valid", padding_mode="circular").shape == (1, 4, 3, 2)
-    assert run(x[:, 1:], padding="half", padding_mode="circular").shape == (1, 4, 4, 2)
+        run(x, "circular")
+    columns = 4 if padding == "half" else 3
+    assert run(x, ("reflect", "circular")).shape == (1, 5, columns, 2)
+    assert run(x[:, 1:], "circular").shape == (1, 4, columns, 2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxconv import _parse
 from jaxconv._types import IntOrInts, Padding, PaddingMode
-from jaxconv.ops.conv import check_divides, depthwise_conv, plan_windows
+from jaxconv.ops.conv import depthwise_conv, plan_windows
 
 SHAPES = ("binomial", "rectangle", "triangle")
 
@@ -74,9 +74,6 @@ def blur(
     if padding is None:
         padding = tuple(((size - 1) // 2, size // 2) for size in window)
     plan = plan_windows("blur", x, window, stride, padding, padding_mode, 1)
-    for axis, (step, mode) in enumerate(zip(plan.stride, plan.modes, strict=True)):
-        if mode == "circular":
-            check_divides("blur", x, axis, step, 'padding_mode="reflect"')
     for axis, row in enumerate(rows):
         x = _along(x, axis, row, plan.stride[axis], plan.padding[axis], plan.modes[axis])
     return x

@@ -53,7 +53,7 @@ def conv(
     Raises:
         TypeError: when x holds integers or the dtypes differ.
         ValueError: when shapes do not fit, an argument is impossible, the output is empty, or a
-            stride does not divide an axis that wraps around.
+            stride does not divide a circular axis.
 
     Example:
         >>> import jax.numpy as jnp
@@ -105,7 +105,7 @@ def depthwise_conv(
     Raises:
         TypeError: when x holds integers or the dtypes differ.
         ValueError: when shapes do not fit, an argument is impossible, the output is empty, or a
-            stride does not divide an axis that wraps around.
+            stride does not divide a circular axis.
 
     Example:
         >>> import jax.numpy as jnp
@@ -164,8 +164,8 @@ def plan_windows(
     dilations = _parse.per_axis(where, "dilation", dilation, rank)
     pads = _parse.padding_amount(where, padding, spatial, window, strides, dilations)
     modes = _parse.padding_modes(where, padding_mode, rank)
-    for axis, (mode, pair) in enumerate(zip(modes, pads, strict=True)):
-        if mode == "circular" and max(pair) > 0:
+    for axis, mode in enumerate(modes):
+        if mode == "circular":
             check_divides(where, x, axis, strides[axis], 'padding_mode="reflect"')
     axes = zip(spatial, window, strides, dilations, pads, strict=True)
     output = tuple(geometry.output_size(*axis) for axis in axes)
