@@ -3,10 +3,11 @@
 import itertools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import quick_jit, raises
+from helpers import assert_close, quick_jit, raises
 
 import jaxconv as jc
 from jaxconv.equivariance import (
@@ -208,6 +209,25 @@ def test_gradients_go_through_the_moves():
     g, moved = gradient(jnp.asarray(x)), gradient(jnp.roll(x, (2, 3), (1, 2)))
     assert relative(moved, np.roll(g, (2, 3), (1, 2))) <= 1e-5
     assert float(jnp.abs(g).max()) > 1e-3
+
+
+@pytest.mark.parametrize("method", ["content", "phase", "average"])
+def test_wrapped_functions_are_mapped_and_exported_like_any_other(method):
+    """Values and gradients, for every platform; the exported program computes the same."""
+    options = {"method": method} | ({"lattice": (3, 4)} if method == "average" else {})
+    g = make_shift_equivariant(transformer(2), **options)
+    h = make_shift_invariant(logits, **options)
+    both = lambda x: (g(x), h(x), jax.grad(lambda x: jnp.sum(g(x) ** 2) + jnp.sum(h(x) ** 2))(x))
+    x = jnp.asarray(np.stack([image(seed) for seed in range(4)]))
+    exported = jax.export.export(quick_jit(both), platforms=("cpu", "cuda", "tpu"))(x)
+    again = jax.jit(exported.call)(x)
+    mapped = quick_jit(jax.vmap(both))(x.reshape(2, 2, *x.shape[1:]))
+    plain = quick_jit(both)(x)
+    assert_close(again, plain)
+    for found, expected in zip(mapped, plain, strict=True):
+        assert_close(found.reshape(expected.shape), expected)
+        assert np.isfinite(expected).all()
+        assert np.abs(np.asarray(expected)[0] - np.asarray(expected)[1]).max() > 1e-2
 
 
 def test_errors():
