@@ -99,7 +99,7 @@ CONTRACTS = [
         )
     ),
     *(
-        Contract(name, make(stride=5, padding_mode="circular"), (24,), windowed(5, "circular"))
+        Contract(name, make(stride=5, padding_mode="edge"), (24,), windowed(5, "edge"))
         for name, make in WINDOWED.items()
     ),
     *(
