@@ -53,7 +53,7 @@ class Recipe:
 
 
 DEFAULT = Recipe()
-QUICK = Recipe(limit_per_class=100, images=4, crop_images=20, test_images=500)
+QUICK = Recipe(limit_per_class=100, images=2, crop_images=20, test_images=500)
 
 
 def canonicalized(model: jc.Layer) -> jc.Layer:
