@@ -389,12 +389,13 @@ def test_a_learned_choice_follows_every_shift(name):
 def test_logits_that_differ_by_rounding_count_as_equal():
     x = jnp.asarray(images(12, 8, 8, 2))
     logits = jnp.asarray([[0.1, 5.0, 5.0 - 4e-5, -5.0]] * 12, jnp.float32)
-    found = ops.polyphase_select(x, 2, logits=logits)
+    select = quick_jit(lambda logits: ops.polyphase_select(x, 2, logits=logits))
+    found = select(logits)
     norms = np.stack([np.sum(np.square(x[:, a::2, b::2]), (1, 2, 3)) for a, b in ((0, 1), (1, 0))])
     np.testing.assert_array_equal(found.index, 1 + norms.argmax(0))
     assert len(set(found.index.tolist())) == 2
     apart = logits.at[:, 2].set(5.0 - 4e-3)
-    np.testing.assert_array_equal(ops.polyphase_select(x, 2, logits=apart).index, 1)
+    np.testing.assert_array_equal(select(apart).index, 1)
 
 
 def test_a_choice_is_learned_with_noise_that_cools():
@@ -545,12 +546,13 @@ def test_logits_of_16_bits_are_refused(dtype):
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_empty_batch(norm):
-    y, index = ops.polyphase_down(jnp.zeros((0, 4, 6, 3)), (2, 3), norm=norm)
+    down = quick_jit(lambda x: ops.polyphase_down(x, (2, 3), norm=norm))
+    y, index = down(jnp.zeros((0, 4, 6, 3)))
     assert y.shape == (0, 2, 2, 3)
     assert index.shape == (0,)
 
 
 def test_empty_batch_of_a_learned_choice(key):
     layer = layers.polyphase_down(2, scorer=layers.phase_scorer())
-    trees = layer.init(key, jnp.ones((1, 4, 6, 3)))
-    assert layer.apply(*trees, jnp.zeros((0, 4, 6, 3)))[0].shape == (0, 2, 3, 3)
+    run = quick_jit(lambda x: layer.apply(*layer.init(key, jnp.ones((1, 4, 6, 3))), x)[0])
+    assert run(jnp.zeros((0, 4, 6, 3))).shape == (0, 2, 3, 3)
