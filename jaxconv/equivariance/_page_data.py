@@ -35,9 +35,12 @@ def png(pixels: np.ndarray) -> str:
 
 
 def image(x: Any) -> np.ndarray | None:
-    """The first image of the first input as bytes (height, width, 3); None for other ranks."""
+    """The first image of the first input as bytes (height, width, 3); None where it has none.
+
+    That is for other ranks, without a channel, and for numbers that are not finite.
+    """
     leaf = np.asarray(jax.tree.leaves(x)[0]).astype(np.float32)
-    if leaf.ndim != 4:
+    if leaf.ndim != 4 or not leaf.size or not np.isfinite(leaf[0]).all():
         return None
     first = leaf[0][..., :3] if leaf.shape[-1] >= 3 else leaf[0][..., :1].repeat(3, -1)
     low, high = float(first.min()), float(first.max())
@@ -94,13 +97,15 @@ def _finite(value: float) -> float | None:
 def predictions(found: Any, steps: int) -> dict[str, Any] | None:
     """Scores of the first image under shifts along one axis: what the slider moves through.
 
-    Only for one input of images and an output (N, classes).
+    Only for one input of images and an output (N, classes) of finite real numbers.
     """
     leaves = jax.tree.leaves(found.x)
     if len(leaves) != 1 or leaves[0].ndim != 4:
         return None
     shapes = jax.tree.leaves(jax.eval_shape(found.f, found.x))
     if len(shapes) != 1 or len(shapes[0].shape) != 2 or shapes[0].shape[0] != len(leaves[0]):
+        return None
+    if 0 in shapes[0].shape or jnp.issubdtype(shapes[0].dtype, jnp.complexfloating):
         return None
     x = leaves[0]
     count = min(steps, x.shape[2])
@@ -114,6 +119,8 @@ def predictions(found: Any, steps: int) -> dict[str, Any] | None:
         return jax.lax.map(one, shifts)
 
     found_scores = np.asarray(jax.jit(scores)(x, jnp.asarray(shifts)), np.float64)
+    if not np.isfinite(found_scores).all():
+        return None
     exponent = np.exp(found_scores - found_scores.max(-1, keepdims=True))
     softmax = exponent / exponent.sum(-1, keepdims=True)
     top = np.argsort(-softmax[0])[:5]

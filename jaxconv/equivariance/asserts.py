@@ -59,7 +59,8 @@ def _culprit(error: ShiftError, f: Callable[[Any], Any], x: Any, axes: Sequence[
     if error.action != "circular shift":
         return ""
     shift = [int(t) for t in error.elements[error.worst_leaf.worst]]
-    guilty = audit(f, x, shift=shift, axes=axes, lie=False).guilty
+    asked = shift if any(shift) else None  # unmoved where f(x) itself is no number
+    guilty = audit(f, x, shift=asked, axes=axes, lie=False).guilty
     return f"The first operation at fault is {guilty[0].place}. " if guilty else ""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxconv.equivariance import (
     _alone,
+    _asked,
     _blame,
     _fold,
     _frame,
@@ -22,9 +23,6 @@ from jaxconv.equivariance import (
 )
 from jaxconv.equivariance import lie as _lie
 from jaxconv.equivariance._pass import Tape
-
-FIRST_SHIFT = (1, 3, 5)
-"""Odd, and different along every axis: no even stride and no diagonal pattern hides from it."""
 
 
 class Operation(NamedTuple):
@@ -160,7 +158,7 @@ def audit(
     Args:
         f: any function of x to arrays.
         x: (N, *spatial, C), or a pytree of such inputs, which move together.
-        shift: whole pixels along each moved axis; (1, 3, 5) cut to their number unless given.
+        shift: whole pixels along each moved axis; 1, 3, 5 and so on unless given.
         axes: moved axes of the inputs; all between the first and the last unless given.
         counterfactual: for every row, or for the rows given: how much smaller the error of the
             outputs is when this row's output is replaced by the ideally shifted one. One more
@@ -172,7 +170,9 @@ def audit(
         An `Audit`.
 
     Raises:
-        ValueError: when nothing can move.
+        TypeError: when shift is not of whole pixels, or counterfactual neither a bool nor rows.
+        ValueError: when nothing can move or shift moves nothing, has not one entry for each moved
+            axis, a row is not there, or the tolerance is negative.
 
     Example:
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
@@ -187,20 +187,21 @@ def audit(
     leaves, tree = jax.tree.flatten(x)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     in_axes, sizes = _frame.input_axes(spec, leaves)
-    amount = FIRST_SHIFT[: len(sizes)] if shift is None else tuple(int(t) for t in shift)
+    amount = _asked.pixels("audit", shift, sizes)
     moved = _rolled(leaves, in_axes, amount)
+    limit = _limit(leaves, in_axes) if tolerance is None else _asked.tolerance("audit", tolerance)
     with jax.default_matmul_precision("highest"):
         closed, out = jax.make_jaxpr(f, return_shape=True)(tree.unflatten(leaves))
         program = _jaxpr.flatten(closed)
         laws = _laws.laws_of(program, in_axes)
         tape = _pass.lay(program, laws, _fold.calls(program, laws), amount)
-        limit = _limit(leaves, in_axes) if tolerance is None else tolerance
+        asked = _asked.rows("audit", counterfactual, len(tape.rows))
         found = _pass.finite(tape, leaves, moved)
         blamed = _blame.guilty(tape, found, moved, limit)
         heads = _blame.within(tape, found, moved, limit, blamed)
         also = _alone.others(tape, found, limit, blamed)
         signed, total, note = _signed(tape, found) if lie else (None, float("nan"), "")
-        added = _added(tape, found, moved, counterfactual)
+        added = _added(tape, found, moved, asked)
     operations = tuple(
         _operation(tape, k, found, amount, signed, heads.get(k))._replace(
             guilty=k in blamed, also=k in also, added=added.get(k, float("nan"))
@@ -240,10 +241,9 @@ def _signed(tape: Tape, found: _pass.Finite) -> tuple[np.ndarray | None, float, 
     return contributions, float(contributions.sum()), ""
 
 
-def _added(tape, found, moved, counterfactual) -> dict[int, float]:
-    if counterfactual is False:
+def _added(tape, found, moved, asked: Sequence[int]) -> dict[int, float]:
+    if not asked:
         return {}
-    asked = range(len(tape.rows)) if counterfactual is True else [int(i) for i in counterfactual]
     ends = [v for v in tape.program.outputs if v in tape.laws]
     before = max(float(found.gaps[v].eps_2) for v in ends)
     added = {}

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxconv.equivariance import _errors, _fold, _frame, _jaxpr, _laws, _pass, _reverse
+from jaxconv.equivariance import _asked, _errors, _fold, _frame, _jaxpr, _laws, _pass, _reverse
 from jaxconv.equivariance._jaxpr import Equation, Value
 from jaxconv.equivariance._pass import Arrays, Tape
 from jaxconv.equivariance._recipe import Recipe
@@ -139,7 +139,8 @@ def lie_derivative(
         A `LieDerivative`.
 
     Raises:
-        ValueError: when nothing can move.
+        ValueError: when nothing can move, or the velocity is 0, not finite, or has not one entry
+            for each moved axis.
 
     Example:
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
@@ -152,7 +153,7 @@ def lie_derivative(
     leaves, tree = jax.tree.flatten(x)
     leaves = [jnp.asarray(leaf) for leaf in leaves]
     in_axes, sizes = _frame.input_axes(spec, leaves)
-    velocity = [1.0] * len(sizes) if velocity is None else list(velocity)
+    velocity = _asked.velocity("lie_derivative", velocity, sizes)
     with jax.default_matmul_precision("highest"):
         program = _jaxpr.trace(f, tree.unflatten(leaves))
         laws = _laws.laws_of(program, in_axes)

@@ -5,6 +5,7 @@ import math
 import os
 from importlib import resources
 
+from jaxconv import _parse
 from jaxconv.equivariance import _page_data, _table
 from jaxconv.equivariance.audit import Audit
 from jaxconv.equivariance.prove import Proof
@@ -25,6 +26,10 @@ def audit_page(
         steps: shifts at which the slider knows the prediction, at most.
         proof: what `prove` returned for the same function; the page then says what is proved too.
 
+    Raises:
+        TypeError: when steps is no int.
+        ValueError: when steps is below 1.
+
     Example:
         >>> import tempfile, jax
         >>> from jaxconv.equivariance import audit
@@ -32,6 +37,7 @@ def audit_page(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     audit_page(audit(lambda x: x[:, ::2], x), f"{folder}/audit.html")
     """
+    _parse.integer("audit_page", "steps", steps)
     head = list(_table.COLUMNS)
     counted = any(not math.isnan(operation.added) for operation in found.operations)
     picture = _page_data.image(found.x)
