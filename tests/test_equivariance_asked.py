@@ -1,6 +1,7 @@
 """What audits, Lie derivatives and pages cannot be asked: clear words, and never an all-clear."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,7 +89,8 @@ def test_audits_refuse(options, kind, message):
 
 
 def test_what_is_asked_right_is_answered():
-    found = eq.audit(broken, X, shift=np.array([1, 0]), counterfactual=np.array([0]), tolerance=0.1)
+    asked: dict[str, Any] = {"shift": np.array([1, 0]), "counterfactual": np.array([0])}
+    found = eq.audit(broken, X, tolerance=0.1, **asked)
     assert not found.obeys
     assert found.shift == (1, 0)
     assert found.operations[0].added > 0.1
