@@ -232,3 +232,45 @@ def test_shift_invariance_cifar(tmp_path, monkeypatch):
 
 def _init(model, x):
     return jax.eval_shape(model.init, jax.random.key(0), x)
+
+
+def test_every_shift(tmp_path, monkeypatch):
+    """Sampled by its content no image flips, with strides some do; a second run asks nothing."""
+    example = load("every_shift")
+    rng = np.random.default_rng(0)
+    images = lambda count: rng.integers(0, 256, (count, 28, 28, 1)).astype(np.uint8)
+    few = data.Dataset(images(100), np.arange(100) % 10, images(4), np.arange(4), (), "digits")
+    monkeypatch.setattr(example.data, "mnist", lambda folder: few)
+    run = {"data_dir": "unused", "images": 4, "block": 2, "out": tmp_path}
+    exact = example.main(**run)
+    assert (exact.images, exact.shifts, exact.flips, exact.ties) == (4, 1024, 0, 0)
+    assert exact.change < 1e-5
+    assert exact.safety > 1 > exact.lead > 0
+    strided = example.main(**run, strides=True)
+    assert strided.change > 1e-3
+    assert strided.safety < exact.safety
+    again = lambda *given: pytest.fail("what is stored was asked again")
+    monkeypatch.setattr(example, "ask", again)
+    assert example.main(**run) == exact
+
+
+def test_every_shift_counts_as_loops_do():
+    """Of three images the second flips once, in a tie, and the third flips twice."""
+    example = load("every_shift")
+    logits = np.array([
+        [[3, 1, 0], [1, 5, 0], [2, 0, 4]],
+        [[3, 1, 0.5], [5, 5, 0], [2, 0, 1]],
+        [[2.5, 1, 0], [1, 5, 0], [2, 6, 4]],
+    ])  # fmt: skip
+    found = example.summary(logits, np.array([0, 1, 1]))
+    assert found == example.Asked(
+        images=3, shifts=3, correct=2, flips=3, flipped=2, ties=1, lead=0.0, change=1.0, safety=0.0
+    )
+    alone = example.summary(logits[:, :1], np.array([2]))
+    assert alone == example.Asked(
+        images=1, shifts=3, correct=0, flips=0, flipped=0, ties=0, lead=1.5, change=1 / 6,
+        safety=1.5,
+    )  # fmt: skip
+    both = example.total([found, alone])
+    assert (both.images, both.shifts, both.flips, both.lead) == (4, 3, 3, 0.0)
+    assert "C_all 50.00%, 3 flips, 1 ties" in example.describe(both)
