@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxconv.compiler_options import tuned_jit
 from jaxconv.equivariance import _errors, _frame
 from jaxconv.equivariance._program import Program, chunk_of, mapped, traced
 from jaxconv.equivariance.actions import Action, Frame
@@ -84,7 +85,7 @@ def probe(setup: Setup, seed: int) -> tuple[list[jax.Array], list[float], Setup]
         outs = mapped(lambda ls: setup.program.run(constants, ls), stacked, setup.chunk)
         return [out[0] for out in outs], outs
 
-    y, outs = jax.jit(all_of)(setup.program.constants, stacked)
+    y, outs = tuned_jit(all_of)(setup.program.constants, stacked)
     outs = jax.device_get(outs)
     root = max(setup.program.depth, 1) ** 0.5
     noise = [_relative_change(out) * root for out in outs]
@@ -271,8 +272,8 @@ def sweep(setup: Setup, y: list[jax.Array], elements: np.ndarray) -> list[_error
                     lambda e: one(constants, leaves, y, e, whole=whole), rows, setup.chunk
                 )
 
-            leaves = setup.program.leaves
-            found = jax.jit(run)(setup.program.constants, leaves, y, jnp.asarray(elements[rows]))
+            leaves, chosen = setup.program.leaves, jnp.asarray(elements[rows])
+            found = tuned_jit(run)(setup.program.constants, leaves, y, chosen)
             parts.append(jax.tree.map(np.asarray, found))
             order.append(rows)
     back = np.argsort(np.concatenate(order))
@@ -292,7 +293,7 @@ def both_sides(setup: Setup, y: list[jax.Array], element: np.ndarray) -> tuple[A
         expected = [jnp.where(known, leaf, jnp.zeros_like(leaf)) for leaf, known in laws]
         return expected, actual
 
-    expected, actual = jax.jit(sides)(
+    expected, actual = tuned_jit(sides)(
         setup.program.constants, setup.program.leaves, y, jnp.asarray(element)
     )
     return setup.program.tree.unflatten(expected), setup.program.tree.unflatten(actual)

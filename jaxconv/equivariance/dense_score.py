@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxconv.compiler_options import tuned_jit
 from jaxconv.equivariance import _errors, _frame, _run
 from jaxconv.equivariance._program import mapped
 from jaxconv.equivariance.actions import Action, Shifts
@@ -137,7 +138,8 @@ def _agreement(
                 return mapped(step, rows, setup.chunk)
 
             leaves = setup.program.leaves
-            found = jax.jit(run)(setup.program.constants, leaves, leaf, jnp.asarray(elements[rows]))
+            chosen = jnp.asarray(elements[rows])
+            found = tuned_jit(run)(setup.program.constants, leaves, leaf, chosen)
             parts.append([np.asarray(part, np.float64) for part in found])
             order.append(rows)
     back = np.argsort(np.concatenate(order))

@@ -1,5 +1,6 @@
 """Scores of predictors under shifts, with the protocol printed beside every number."""
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv import _parse
+from jaxconv.compiler_options import tuned_jit
 from jaxconv.equivariance import _moves
 from jaxconv.equivariance._program import chunk_of, mapped, traced
 from jaxconv.equivariance.actions import Action, Shifts, circular_shift
@@ -130,12 +132,14 @@ def consistency(
         action = circular_shift(shifts, seed=seed)
     sizes = [x.shape[axis] for axis in moved]
     rng = np.random.default_rng(seed)
-    found, used = [], []
+    found, used, compiled = [], [], {}
     for _ in range(plan.passes if plan else 1):
         for start in range(0, len(x), batch):
             rows = action.elements(sizes) if plan is None else rows_of(plan, sizes, rng)
-            scores = _scores(f, x[start : start + batch], action, rows, moved, chunk)
-            found.append(_gather(scores))
+            part = x[start : start + batch]
+            if len(part) not in compiled:  # the last batch may be smaller
+                compiled[len(part)] = _scorer(f, part, action, moved, chunk)
+            found.append(_gather(np.asarray(compiled[len(part)](part, jnp.asarray(rows)))))
             used.append(rows)
     return _summary(found, used, labels, plan, action, seed, x)
 
@@ -144,7 +148,8 @@ def _plan(choice: str | Protocol | None) -> Protocol | None:
     return protocol(choice) if isinstance(choice, str) else choice
 
 
-def _scores(f, x, action: Action, rows: np.ndarray, axes, chunk) -> np.ndarray:
+def _scorer(f, x, action: Action, axes, chunk) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """Images like x and rows of shifts -> class scores (shifts, images, classes)."""
     based = action.base(x, axes)
     program = traced(f, x, based)
     shape = program.shapes[0].shape
@@ -159,7 +164,7 @@ def _scores(f, x, action: Action, rows: np.ndarray, axes, chunk) -> np.ndarray:
         one = lambda row: program.run(constants, [action.move(x, row, axes)])[0]
         return mapped(one, rows, chunk_of(chunk, [based]))
 
-    return np.asarray(jax.jit(run)(program.constants, x, jnp.asarray(rows)))
+    return functools.partial(tuned_jit(run), program.constants)
 
 
 class _Batch(NamedTuple):
@@ -266,4 +271,5 @@ def prediction_grid(
         )[0]
         return mapped(one, rows, chunk_of(chunk, [image]))
 
-    return np.asarray(jax.jit(run)(program.constants, image[None], rows)).reshape(height, width)
+    found = tuned_jit(run)(program.constants, image[None], rows)
+    return np.asarray(found).reshape(height, width)
