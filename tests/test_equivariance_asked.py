@@ -128,6 +128,76 @@ def test_lie_derivatives_refuse(velocity, message):
         eq.lie_derivative(jnp.tanh, X, velocity)
 
 
+def test_lie_derivatives_refuse_whole_numbers_that_depend_on_the_input():
+    """Their derivative is 0: an all-clear for the class of a network that changes its mind."""
+    message = (
+        "lie_derivative: output 1 of f has no derivative; expected floating-point numbers. "
+        "Got dtype=int32. Return the scores that it is made of."
+    )
+    scores = lambda x: x[:, ::2, ::2].mean((1, 2))
+    with raises(ValueError, message):
+        eq.lie_derivative(lambda x: (scores(x), scores(x).argmax(-1)), X)
+    found = eq.lie_derivative(lambda x: (scores(x), jnp.arange(3)), X)  # no x in it
+    assert found.relative == pytest.approx(eq.lie_derivative(scores, X).relative)
+
+
+UNDEFINED = {
+    "everywhere": lambda x: jnp.log(-jnp.abs(x) - 1).mean((1, 2)),
+    "on the image": lambda x: x.mean((1, 2)) / jnp.where(x[0, 0, 0, 0] == X[0, 0, 0, 0], 0.0, 1.0),
+    "on what is moved": lambda x: (
+        x.mean((1, 2)) / jnp.where(x[0, 0, 0, 0] == X[0, 0, 0, 0], 1.0, 0.0)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_nan_and_infinity_are_no_answers(name):
+    """No all-clear where both runs give NaN, no percentage of what is none."""
+    found = eq.audit(UNDEFINED[name], X)
+    assert not found.obeys
+    first = str(found).splitlines()[0]
+    assert first.endswith("at shift (1, 3) the output is NaN or infinite.")
+    with pytest.raises(AssertionError, match="not invariant to the circular shift"):
+        eq.assert_shift_invariant(UNDEFINED[name], X)
+
+
+def test_consistency_refuses_nan():
+    """The class of NaN scores is always the same, which is no steadiness."""
+    count = X.shape[1] * X.shape[2]
+    message = (
+        f"consistency: f returns NaN; expected class scores. Got NaN in {count} of {count} "
+        "predictions of a batch, first at shift (0, 0) of image 0. "
+        "Look for it with audit(f, x[0:1])."
+    )
+    with raises(ValueError, message):
+        eq.consistency(UNDEFINED["everywhere"], X[:1])
+    second = lambda x: x.mean((1, 2)) / jnp.where(jnp.arange(len(x)) == 1, jnp.nan, 1.0)[:, None]
+    message = (
+        f"consistency: f returns NaN; expected class scores. Got NaN in {count} of {2 * count} "
+        "predictions of a batch, first at shift (0, 0) of image 1. "
+        "Look for it with audit(f, x[1:2])."
+    )
+    with raises(ValueError, message):
+        eq.consistency(second, jnp.concatenate([X[:1], X[:1]]))
+
+
+def test_pictures_refuse_what_cannot_be_drawn():
+    pytest.importorskip("matplotlib")
+    message = (
+        "plot_maps: columns is too small; expected at least 1. Got columns=0. "
+        "Use columns=1 or more."
+    )
+    with raises(ValueError, message):
+        eq.plot_maps(eq.audit(broken, X), columns=0)
+    for shape in ((5,), (0, 3)):
+        message = (
+            "plot_prediction_grid: grid is no map of predictions; expected (height, width). "
+            f"Got shape {shape}. Use what prediction_grid returns."
+        )
+        with raises(ValueError, message):
+            eq.plot_prediction_grid(np.zeros(shape, int))
+
+
 def shown(path):
     """The data of a page."""
     text = path.read_text("utf-8")

@@ -21,16 +21,21 @@ def answer(found: Any) -> str:
     name = f" of {bad.path}" if bad.path else ""
     guilty = found.guilty
     if not guilty:
-        return (
-            f"At shift {shift} the {law}{name} is off by {bad.eps_2:.1%}; no operation stands out."
-        )
+        return f"At shift {shift} the {law}{name} is {_off(bad)}; no operation stands out."
     more = len(guilty) - 1 + len(found.also)
     others = f", and {more} more would" if more else ""
     where = "at the border" if guilty[0].border > 0.99 else "over the whole map"
     return (
         f"{guilty[0].place} breaks {law}{name} first, {where}{others}: at shift {shift} the "
-        f"output is off by {bad.eps_2:.1%} of its contrast."
+        f"output is {_off(bad, ' of its contrast')}."
     )
+
+
+def _off(output: Any, of: str = "") -> str:
+    """How wrong an output is, in words; NaN obeys no law, not even where both runs have it."""
+    if math.isfinite(output.eps_2):
+        return f"off by {output.eps_2:.1%}{of}"
+    return "NaN or infinite"
 
 
 def cells(operation: Any) -> tuple[str, ...]:

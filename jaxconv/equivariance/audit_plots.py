@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxconv import _parse
 from jaxconv._extras import need
 from jaxconv.equivariance import _page_data
 
@@ -87,6 +88,7 @@ def plot_maps(found: Any, *, columns: int = 6) -> list[Any]:
 
     Raises:
         ModuleNotFoundError: without the extra [plots].
+        ValueError: for fewer columns than 1.
 
     Example:
         >>> import jax
@@ -95,6 +97,7 @@ def plot_maps(found: Any, *, columns: int = 6) -> list[Any]:
         >>> len(plot_maps(audit(lambda x: jax.numpy.tanh(x * x[:, :1]), x)))
         1
     """
+    _parse.integer("plot_maps", "columns", columns)
     shown = [
         o
         for o in found.operations
@@ -131,11 +134,18 @@ def plot_prediction_grid(grid: np.ndarray) -> Any:
 
     Raises:
         ModuleNotFoundError: without the extra [plots].
+        ValueError: for what is no grid.
 
     Example:
         >>> plot_prediction_grid(np.zeros((4, 6), int)).get_title(loc="left")
         'the first prediction, class 0, holds at 24 of 24 shifts'
     """
+    grid = np.asarray(grid)
+    if grid.ndim != 2 or not grid.size:
+        raise ValueError(
+            f"plot_prediction_grid: grid is no map of predictions; expected (height, width). "
+            f"Got shape {grid.shape}. Use what prediction_grid returns."
+        )
     classes, index = np.unique(grid, return_inverse=True)
     figure = _figure("plot_prediction_grid", 5.2, 4.4)
     axes = figure.subplots()

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxconv.equivariance import _asked, _errors, _fold, _frame, _jaxpr, _laws, _pass, _reverse
-from jaxconv.equivariance._jaxpr import Equation, Value
+from jaxconv.equivariance._jaxpr import Equation, Program, Value
 from jaxconv.equivariance._pass import Arrays, Tape
 from jaxconv.equivariance._recipe import Recipe
 
@@ -101,11 +101,22 @@ def direction(tape: Tape, first: Arrays, parts: dict[Value, Any]) -> tuple[dict[
         scales[value] = float(scale) or 1.0
         scaled[value] = np.asarray(part, np.float64) / scales[value]
     size = float(np.sqrt(sum((np.abs(part) ** 2).sum() for part in scaled.values())))
-    ends = {
-        value: jnp.asarray(part / ((size or 1.0) * scales[value]), first[value].dtype)
-        for value, part in scaled.items()
-    }
+    with np.errstate(invalid="ignore"):  # along an infinite error there is no direction: NaN
+        ends = {
+            value: jnp.asarray(part / ((size or 1.0) * scales[value]), first[value].dtype)
+            for value, part in scaled.items()
+        }
     return ends, size
+
+
+def _refuse_whole_numbers(program: Program, laws: dict[Value, Any]) -> None:
+    """Their derivative is 0 wherever there is one, which would look like equivariance."""
+    for number, value in enumerate(program.outputs):
+        if value in laws and not _is_smooth(value):
+            raise ValueError(
+                f"lie_derivative: output {number} of f has no derivative; expected floating-point "
+                f"numbers. Got dtype={value.dtype}. Return the scores that it is made of."
+            )
 
 
 def _norm(part: Any) -> float:
@@ -139,8 +150,8 @@ def lie_derivative(
         A `LieDerivative`.
 
     Raises:
-        ValueError: when nothing can move, or the velocity is 0, not finite, or has not one entry
-            for each moved axis.
+        ValueError: when nothing can move; when the velocity is 0, not finite, or has not one entry
+            for each moved axis; when an output that depends on x holds whole numbers.
 
     Example:
         >>> x = jax.random.normal(jax.random.key(0), (1, 8, 8, 1))
@@ -157,6 +168,7 @@ def lie_derivative(
     with jax.default_matmul_precision("highest"):
         program = _jaxpr.trace(f, tree.unflatten(leaves))
         laws = _laws.laws_of(program, in_axes)
+        _refuse_whole_numbers(program, laws)
         tape = _pass.lay(program, laws, _fold.singles(program, laws), velocity)
         values, tangents = _pushed(tape, leaves)
         targets = [v for v in program.outputs if v in tangents]

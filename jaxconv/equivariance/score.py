@@ -109,7 +109,8 @@ def consistency(
         A `Consistency`; printed, it names its protocol.
 
     Raises:
-        ValueError: when f returns no (N, classes), or images are smaller than the protocol's.
+        ValueError: when f returns no (N, classes) or NaN, or images are smaller than the
+            protocol's.
 
     Example:
         >>> x = jax.random.normal(jax.random.key(0), (4, 8, 8, 3))
@@ -139,7 +140,9 @@ def consistency(
             part = x[start : start + batch]
             if len(part) not in compiled:  # the last batch may be smaller
                 compiled[len(part)] = _scorer(f, part, action, moved, chunk)
-            found.append(_gather(np.asarray(compiled[len(part)](part, jnp.asarray(rows)))))
+            scores = np.asarray(compiled[len(part)](part, jnp.asarray(rows)))
+            _refuse_nan(scores, start, rows)
+            found.append(_gather(scores))
             used.append(rows)
     return _summary(found, used, labels, plan, action, seed, x)
 
@@ -165,6 +168,19 @@ def _scorer(f, x, action: Action, axes, chunk) -> Callable[[jax.Array, jax.Array
         return mapped(one, rows, chunk_of(chunk, [based]))
 
     return functools.partial(tuned_jit(run), program.constants)
+
+
+def _refuse_nan(scores: np.ndarray, start: int, rows: np.ndarray) -> None:
+    """NaN is no score: the class that argmax makes of it is always the same."""
+    found = np.argwhere(np.isnan(scores).any(-1))
+    if len(found):
+        shift, image = found[0]
+        moved = ", ".join(f"{pixels:g}" for pixels in rows[shift])
+        raise ValueError(
+            f"consistency: f returns NaN; expected class scores. Got NaN in {len(found)} of "
+            f"{scores[..., 0].size} predictions of a batch, first at shift ({moved}) of image "
+            f"{start + image}. Look for it with audit(f, x[{start + image}:{start + image + 1}])."
+        )
 
 
 class _Batch(NamedTuple):
