@@ -22,9 +22,9 @@ PEERS = {
     )
 }
 FORMS = {
-    "resnet": {"stem", "pointwise"},
-    "mobilenet": {"stem", "pointwise", "depthwise"},
-    "convnext": {"stem", "depthwise"},
+    "resnet": {"stem, few features", "pointwise"},
+    "mobilenet": {"stem, few features", "pointwise", "depthwise"},
+    "convnext": {"stem, few features", "depthwise"},
     "resnext": {"pointwise", "grouped"},
     "unet": {"pointwise", "extreme of shifted slices"},
 }
