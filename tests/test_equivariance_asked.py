@@ -161,6 +161,33 @@ def test_nan_and_infinity_are_no_answers(name):
         eq.assert_shift_invariant(UNDEFINED[name], X)
 
 
+def means(x, low):
+    """Two operations that break the law, and a sound mean, each on its line."""
+    y = x + x[:, :, :1]
+    y = jnp.log(y * x[:, :1] * 0 + low)
+    return y.mean((1, 2))
+
+
+def test_what_reads_nan_is_not_accused_of_it():
+    """Of a mean that reads NaN nothing is known; what makes NaN would break the law by itself."""
+    poisoned, sound = (eq.audit(lambda x, low=low: means(x, low), X) for low in (-1.0, 1.0))
+    assert [operation.eps_inf for operation in poisoned.operations[-2:]] == [np.inf, np.inf]
+    assert [operation.also for operation in poisoned.operations] == [False, True, False]
+    assert sound.operations[-1].eps_inf == 0
+    assert not any(operation.also for operation in sound.operations)
+
+
+def test_pictures_and_pages_of_nan_say_so(tmp_path):
+    pytest.importorskip("matplotlib")
+    written = lambda f: [word.get_text() for word in eq.plot_errors(eq.audit(f, X)).texts]
+    assert written(lambda x: jnp.log(broken(x) * 0 - 1)) == ["NaN or infinite"]
+    assert written(broken) == []
+    eq.audit_page(eq.audit(UNDEFINED["everywhere"], X), tmp_path / "page.html")
+    page_data = shown(tmp_path / "page.html")
+    assert page_data["answer"].endswith("the output is NaN or infinite.")
+    assert [row["error"] for row in page_data["rows"]] == [None]
+
+
 def test_consistency_refuses_nan():
     """The class of NaN scores is always the same, which is no steadiness."""
     count = X.shape[1] * X.shape[2]

@@ -9,6 +9,7 @@ from jaxconv.equivariance._symmetries import gain as gain
 from jaxconv.equivariance._symmetries import intensity as intensity
 from jaxconv.equivariance._symmetries import offset as offset
 from jaxconv.equivariance._symmetries import quarter_turn as quarter_turn
+from jaxconv.equivariance._verdicts import Operation as Operation
 from jaxconv.equivariance.actions import Action as Action
 from jaxconv.equivariance.actions import Frame as Frame
 from jaxconv.equivariance.actions import circular_shift as circular_shift
@@ -23,7 +24,6 @@ from jaxconv.equivariance.asserts_values import (
     assert_intensity_equivariant as assert_intensity_equivariant,
 )
 from jaxconv.equivariance.audit import Audit as Audit
-from jaxconv.equivariance.audit import Operation as Operation
 from jaxconv.equivariance.audit import audit as audit
 from jaxconv.equivariance.audit_plots import plot_errors as plot_errors
 from jaxconv.equivariance.audit_plots import plot_failure as plot_failure

@@ -54,7 +54,7 @@ def _is_pixelwise(equation: Equation, laws: dict[Value, Law]) -> bool:
     window = [kernel.shape[axis] for axis in params["dimension_numbers"].rhs_spec[2:]]
     plain = all(n == 1 for n in (*window, *params["window_strides"], *params["lhs_dilation"]))
     unpadded = all(tuple(pair) == (0, 0) for pair in params["padding"])
-    return plain and unpadded and laws[x].at() == laws[equation.outputs[0]].at()
+    return plain and unpadded and laws[x].motion() == laws[equation.outputs[0]].motion()
 
 
 def is_light(program: Program, laws: dict[Value, Law], row: Row) -> bool:
@@ -81,7 +81,7 @@ def _circles(law: Law | None) -> list[Any] | None:
 def _moves_alike(value: Value, output: Value, laws: dict[Value, Law]) -> bool:
     """Whether an operand moves as the output does, or is one number along its axes."""
     if value in laws:
-        return value.shape == output.shape and laws[value].at() == laws[output].at()
+        return value.shape == output.shape and laws[value].motion() == laws[output].motion()
     if not value.shape:
         return True
     return len(value.shape) == len(output.shape) and all(

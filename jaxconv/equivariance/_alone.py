@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxconv.equivariance import _errors, _laws, _pass
 from jaxconv.equivariance._fold import Row
@@ -31,6 +32,7 @@ def others(tape: Tape, found: _pass.Finite, limit: float, blamed: set[int]) -> s
         if k not in blamed
         and not _step(tape, k).affine
         and any(v in found.gaps and not found.gaps[v].obeys(limit) for v in row.outputs)
+        and all(np.isfinite(found.gaps[v].eps_inf) for v in row.inputs if v in found.gaps)
         and _closed(row, tape.laws)
         and not _pointwise(tape, row)
     ]
@@ -99,7 +101,7 @@ def _closed(row: Row, laws: dict[Value, Law]) -> bool:
 
 def _kind(tape: Tape, row: Row) -> Any:
     """The same for rows that do the same to values that move alike; one stands for all."""
-    moves = [tape.laws[v].at() for v in (*row.inputs, *row.outputs) if v in tape.laws]
+    moves = [tape.laws[v].motion() for v in (*row.inputs, *row.outputs) if v in tape.laws]
     return row.recipe, str(moves)
 
 
@@ -130,7 +132,7 @@ def _circles(laws: dict[Value, Law], value: Value) -> list[Any] | None:
 def _alike(value: Value, output: Value, laws: dict[Value, Law]) -> bool:
     """Whether an operand moves as the output does, or is the same everywhere along its axes."""
     if value in laws and laws[value].moving:
-        return laws[value].at() == laws[output].at()
+        return laws[value].motion() == laws[output].motion()
     if len(value.shape) != len(output.shape):
         return not value.shape
     return all(value.shape[axis] == 1 for axis in _laws.axes_of(laws[output]))

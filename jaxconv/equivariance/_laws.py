@@ -60,8 +60,8 @@ class Law(NamedTuple):
         """Whether it moves at all."""
         return any(move is not None for move in self.moves)
 
-    def at(self) -> list[Any]:
-        """Where and how it moves, its border left out."""
+    def motion(self) -> list[Any]:
+        """Where and how it moves, its borders left out."""
         return [move and move[:-1] for move in self.moves]
 
     def describe(self, shift: Sequence[float]) -> str:

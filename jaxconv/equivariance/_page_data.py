@@ -5,13 +5,16 @@ import io
 import math
 import struct
 import zlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxconv.equivariance import _table
+
+if TYPE_CHECKING:
+    from jaxconv.equivariance.audit import Audit
 
 _LARGEST_MAP = 64
 """Pixels along an axis of a heat map; larger maps keep the largest error of each cell."""
@@ -67,14 +70,11 @@ def heat(error_map: np.ndarray) -> np.ndarray:
     return (stops[low] * (1 - part) + stops[low + 1] * part).astype(np.uint8)
 
 
-def rows(found: Any) -> list[dict[str, Any]]:
+def rows(found: "Audit") -> list[dict[str, Any]]:
     """The table's rows."""
     out = []
     for operation in found.operations:
-        error_map = operation.error_map
-        drawn = None
-        if error_map is not None and error_map.ndim == 2 and error_map.max() > 1e-6:
-            drawn = png(heat(coarse(error_map)))
+        drawn = operation.heat_map
         cells = _table.cells(operation)
         out.append(
             {
@@ -84,7 +84,7 @@ def rows(found: Any) -> list[dict[str, Any]]:
                 "error": _finite(operation.eps_2),
                 "lie": _finite(operation.lie),
                 "added": _table.number(operation.added, signed=True),
-                "map": drawn,
+                "map": None if drawn is None else png(heat(coarse(drawn))),
             }
         )
     return out
@@ -94,7 +94,7 @@ def _finite(value: float) -> float | None:
     return None if math.isnan(value) or math.isinf(value) else float(value)
 
 
-def predictions(found: Any, steps: int) -> dict[str, Any] | None:
+def predictions(found: "Audit", steps: int) -> dict[str, Any] | None:
     """Scores of the first image under shifts along one axis: what the slider moves through.
 
     Only for one input of images and an output (N, classes) of finite real numbers.

@@ -96,6 +96,7 @@ def probe(setup: Setup, seed: int) -> tuple[list[jax.Array], list[float], Setup]
 
 
 def _rounded(setup: Setup, based: list[Any], seed: int) -> list[Any]:
+    """The inputs, every number that moves off by half a unit in its last place, up or down."""
     rng = np.random.default_rng(seed)
     out = []
     for leaf, axes in zip(based, setup.in_axes, strict=True):
@@ -109,10 +110,10 @@ def _rounded(setup: Setup, based: list[Any], seed: int) -> list[Any]:
 
 
 def _changed_ends(setup: Setup, based: list[Any], seed: int) -> list[list[Any]]:
+    """The inputs with other numbers at one end of one moved axis, once for each end."""
     rng = np.random.default_rng(seed + 1)
-    count = len(next(axes for axes in setup.in_axes if axes))
     variants = []
-    for i in range(count):
+    for i in range(len(next(axes for axes in setup.in_axes if axes))):
         for end in (0, -1):
             leaves = list(based)
             for j, axes in enumerate(setup.in_axes):

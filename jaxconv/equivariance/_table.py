@@ -1,12 +1,17 @@
 """An audit as text: the answer first, then a row per operation."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
+
+from jaxconv.equivariance._verdicts import Operation, Output
+
+if TYPE_CHECKING:
+    from jaxconv.equivariance.audit import Audit
 
 COLUMNS = ("operation", "line", "output", "should move", "eps_2", "border", "Lie", "field")
 
 
-def answer(found: Any) -> str:
+def answer(found: "Audit") -> str:
     """The result in a sentence."""
     shift = tuple(int(t) for t in found.shift)
     if found.obeys:
@@ -31,19 +36,23 @@ def answer(found: Any) -> str:
     )
 
 
-def _off(output: Any, of: str = "") -> str:
+def _off(output: Output, of: str = "") -> str:
     """How wrong an output is, in words; NaN obeys no law, not even where both runs have it."""
     if math.isfinite(output.eps_2):
         return f"off by {output.eps_2:.1%}{of}"
     return "NaN or infinite"
 
 
-def cells(operation: Any) -> tuple[str, ...]:
+def columns(found: "Audit") -> tuple[str, ...]:
+    """The titles of the table: of what operations add to the error too, where that was asked."""
+    return (*COLUMNS, "adds") if found.counted else COLUMNS
+
+
+def cells(operation: Operation) -> tuple[str, ...]:
     """One row of the table."""
-    line = f"{operation.file.rsplit('/', 1)[-1]}:{operation.line}" if operation.file else ""
     return (
         (">> " if operation.guilty else " > " if operation.also else "   ") + operation.path,
-        line,
+        operation.source,
         "x".join(map(str, operation.shape)),
         operation.law,
         number(operation.eps_2),
@@ -60,18 +69,19 @@ def number(value: float, *, signed: bool = False) -> str:
     return f"{value:+.1e}" if signed else f"{value:.1e}"
 
 
-def share(operation: Any) -> str:
+def share(operation: Operation) -> str:
     """The border's share of an error that is worth splitting."""
     return f"{operation.border:.0%}" if operation.eps_2 > 1e-6 else ""
 
 
-def text(found: Any) -> str:
+def text(found: "Audit") -> str:
     """The answer, the outputs and the table."""
-    counted = any(not math.isnan(o.added) for o in found.operations)
-    rows = [
-        cells(o) + ((number(o.added, signed=True),) if counted else ()) for o in found.operations
-    ]
-    head = COLUMNS + (("adds",) if counted else ())
+    head, rows = columns(found), [cells(o) for o in found.operations]
+    if found.counted:
+        rows = [
+            (*row, number(o.added, signed=True))
+            for row, o in zip(rows, found.operations, strict=True)
+        ]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
@@ -80,7 +90,7 @@ def text(found: Any) -> str:
     return "\n".join([answer(found), *notes(found), "", *lines])
 
 
-def notes(found: Any) -> list[str]:
+def notes(found: "Audit") -> list[str]:
     """What else is known: what may be hidden, and what contributions add up to, or why not."""
     lines = []
     hidden = any(not o.eps_inf <= found.tolerance for o in found.operations)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxconv import _parse
 from jaxconv._extras import need
 from jaxconv.equivariance import _page_data
+from jaxconv.equivariance.audit import Audit
 
 _BAD, _ALSO, _FINE = "#b42318", "#e08a2e", "#9aa5b1"
 _MOST_ROWS, _MOST_MAPS = 40, 36
@@ -17,10 +18,11 @@ def _figure(where: str, width: float, height: float) -> Any:
     return figure(figsize=(width, height), dpi=120, layout="constrained", facecolor="white")
 
 
-def plot_errors(found: Any) -> Any:
+def plot_errors(found: Audit) -> Any:
     """Draws the error of every operation as a bar, in program order; the guilty ones in red.
 
-    Of more than 40 operations those with the largest errors are drawn, still in order.
+    Of more than 40 operations those with the largest errors are drawn, still in order. A bar says
+    so where an output is NaN or infinite: it is longer than all others.
 
     Args:
         found: what `audit` returned.
@@ -42,11 +44,16 @@ def plot_errors(found: Any) -> Any:
     figure = _figure("plot_errors", 8.5, 1.2 + 0.24 * len(operations))
     axes = figure.subplots()
     places = np.arange(len(operations))
-    values = [np.nan_to_num(o.eps_2) for o in operations]
+    errors = np.array([np.nan_to_num(o.eps_2, posinf=np.inf) for o in operations])
+    infinite = np.isinf(errors)
+    longest = errors[~infinite].max(initial=0.0) or 1.0
+    values = np.where(infinite, 1.3 * longest, errors)
     colors = [_BAD if o.guilty else _ALSO if o.also else _FINE for o in operations]
     axes.barh(places, values, color=colors, height=0.7)
-    lines = [f"  {o.place.rsplit(' at ', 1)[-1]}" if o.file else "" for o in operations]
+    lines = [f"  {o.source}" if o.file else "" for o in operations]
     names = [_tail(o.path, 44) + line for o, line in zip(operations, lines, strict=True)]
+    for place in places[infinite]:
+        axes.text(1.28 * longest, place, "NaN or infinite", ha="right", va="center", fontsize=6)
     axes.set_yticks(places, names, fontsize=7)
     axes.margins(y=0.01)
     axes.invert_yaxis()
@@ -74,7 +81,7 @@ def _tail(path: str, most: int) -> str:
     return "…/" + cut.split("/", 1)[1] if "/" in cut else "…" + cut[1:]
 
 
-def plot_maps(found: Any, *, columns: int = 6) -> list[Any]:
+def plot_maps(found: Audit, *, columns: int = 6) -> list[Any]:
     """Draws where the error of every operation is, as heat maps over the faded input.
 
     Of more than 36 operations those with the largest errors are drawn, still in order.
@@ -98,12 +105,7 @@ def plot_maps(found: Any, *, columns: int = 6) -> list[Any]:
         1
     """
     _parse.integer("plot_maps", "columns", columns)
-    shown = [
-        o
-        for o in found.operations
-        if o.error_map is not None and o.error_map.ndim == 2 and o.error_map.max() > 1e-6
-    ]
-    shown = _worst(shown, _MOST_MAPS)
+    shown = _worst([o for o in found.operations if o.heat_map is not None], _MOST_MAPS)
     rows = max(-(-len(shown) // columns), 1)
     figure = _figure("plot_maps", 2.1 * columns, 2.5 * rows)
     grid = np.atleast_1d(figure.subplots(rows, columns)).ravel()

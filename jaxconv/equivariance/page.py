@@ -1,7 +1,6 @@
 """An audit as one HTML file that needs nothing else: no network, no script from elsewhere."""
 
 import json
-import math
 import os
 from importlib import resources
 
@@ -38,15 +37,13 @@ def audit_page(
         ...     audit_page(audit(lambda x: x[:, ::2], x), f"{folder}/audit.html")
     """
     _parse.integer("audit_page", "steps", steps)
-    head = list(_table.COLUMNS)
-    counted = any(not math.isnan(operation.added) for operation in found.operations)
     picture = _page_data.image(found.x)
     content = {
         "answer": _table.answer(found),
         "obeys": found.obeys,
         "notes": _table.notes(found),
-        "head": [*head, "adds"] if counted else head,
-        "counted": counted,
+        "head": list(_table.columns(found)),
+        "counted": found.counted,
         "rows": _page_data.rows(found),
         "image": None if picture is None else _page_data.png(picture),
         "proof": None if proof is None else sheet(proof),
