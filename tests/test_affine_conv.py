@@ -123,3 +123,39 @@ def test_errors():
         "(1, 4, 3). Use 4 features before.",
     ):
         layers.sort_pool().init(jax.random.key(0), jnp.zeros((1, 4, 3)))
+
+
+def test_errors_name_the_layer_and_not_the_convolution_in_it():
+    x = jnp.zeros((1, 4, 3))
+    with raises(
+        ValueError,
+        "affine_conv: features is too small; expected at least 1. Got features=0. "
+        "Use features=1 or more.",
+    ):
+        layers.affine_conv(0, 3)
+    with raises(
+        TypeError,
+        "affine_conv: window is of type float; expected an int. Got window=1.5. "
+        "Pass a whole number.",
+    ):
+        layers.affine_conv(2, 1.5)
+    layer = layers.affine_conv(2, 5, padding="valid", name="first")
+    with raises(
+        ValueError,
+        "affine_conv: the output is empty, a window of 5 pixels does not fit into 4 on spatial "
+        "axis 0; expected at least 5 with padding. Got x of shape (1, 4, 3) and padding='valid'. "
+        'Use padding="same" or a smaller window.',
+    ):
+        layer.init(jax.random.key(0), x)
+    params, state = layer.init(jax.random.key(0), jnp.zeros((1, 6, 3)))
+    with raises(
+        TypeError,
+        "affine_conv: x holds integers; expected a floating dtype. Got x of dtype int32. "
+        "Use x.astype('float32').",
+    ):
+        layer.apply(params, state, jnp.zeros((1, 6, 3), jnp.int32))
+    with raises(
+        ValueError,
+        "conv: features is too small; expected at least 1. Got features=0. Use features=1 or more.",
+    ):
+        layers.conv(0, 3)

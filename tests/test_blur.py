@@ -152,6 +152,19 @@ def test_errors():
     ):
         layers.max_blur_pool(weights="gauss")
     with raises(
+        ValueError,
+        "blur_pool: taps has 3 entries for 2 spatial axes; expected one per spatial axis or a "
+        "single int. Got taps=(3, 3, 3). Use taps=3 for all axes.",
+    ):
+        layers.blur_pool(2, (3, 3, 3)).init(jax.random.key(0), x)
+    with raises(
+        ValueError,
+        "max_blur_pool: window has 3 entries for 2 spatial axes; expected one per spatial axis or "
+        "a single int. Got window=(2, 2, 2). Use window=2 for all axes.\n"
+        "in max_blur_pool, layer 'max_pool', x of shape (1, 9, 8, 3)",
+    ):
+        layers.max_blur_pool((2, 2, 2)).apply({}, {}, x)
+    with raises(
         TypeError,
         "blur: x holds integers; expected a floating dtype. Got x of dtype int32. "
         "Use x.astype('float32').",

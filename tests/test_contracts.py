@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 from catalog import public
 from contracts import CONTRACTS, WINDOWED
+from helpers import raises
 
 from jaxconv import layers
 from jaxconv.equivariance import prove
@@ -72,6 +73,8 @@ def test_a_broken_promise_would_be_noticed():
     assert not kept(law, contract.promise(24)._replace(kind="interior"), (2, 12, 2))
 
 
+PART = {"separable_conv": "depthwise", "max_blur_pool": "blur_pool"}
+WITHOUT_PADDING = ("ideal_down", "polyphase_down", "polyphase_around")
 STRIDED = {
     **{name: make(stride=2, padding_mode="circular") for name, make in WINDOWED.items()},
     "local_conv": layers.local_conv(2, 3, stride=2, padding_mode="circular"),
@@ -86,10 +89,23 @@ STRIDED = {
 
 @pytest.mark.parametrize("name", STRIDED)
 def test_a_stride_that_does_not_divide_a_circle_is_refused_with_the_divisor(name):
-    init = lambda sizes: jax.eval_shape(STRIDED[name].init, jax.random.key(0), jnp.ones(sizes))
-    with pytest.raises(ValueError, match=r"stride of 2 does not divide the 9 .* multiple of 2\."):
-        init((1, 9, 8, 2))
-    init((1, 10, 8, 2))
+    layer, right, wrong = STRIDED[name], jnp.ones((1, 10, 8, 2)), jnp.ones((1, 9, 8, 2))
+    trees = layer.init(jax.random.key(0), right)
+    other = ', or use padding_mode="reflect"' if name not in WITHOUT_PADDING else ""
+    message = (
+        f"{name}: a stride of 2 does not divide the 9 pixels of the circular spatial axis 0; "
+        f"expected a multiple of 2. Got x of shape (1, 9, 8, 2). "
+        f"Resize or pad that axis to 10 pixels{other}."
+    )
+    if name in PART:
+        message += f"\nin {name}, layer '{PART[name]}', x of shape (1, 9, 8, 2)"
+    for function in (layer.init, jax.jit(layer.init)):
+        with raises(ValueError, message):
+            function(jax.random.key(0), wrong)
+    for function in (layer.apply, jax.jit(layer.apply)):
+        with raises(ValueError, message):
+            function(*trees, wrong)
+        function(*trees, right)
 
 
 def test_no_layer_with_a_stride_is_left_out():

@@ -369,3 +369,27 @@ def test_hooks_must_be_functions(key):
         layers.dense(4, kernel_init=jax.nn.initializers.variance_scaling).init(
             key, jnp.ones((1, 3))
         )
+
+
+def test_errors_of_a_separable_conv_name_it_and_not_its_halves(key):
+    with raises(
+        ValueError,
+        "separable_conv: features is too small; expected at least 1. Got features=0. "
+        "Use features=1 or more.",
+    ):
+        layers.separable_conv(0, 3)
+    with raises(
+        ValueError,
+        "separable_conv: window is too small; expected at least 1. Got window=0. "
+        "Use window=1 or more.",
+    ):
+        layers.separable_conv(4, 0)
+    layer = layers.separable_conv(4, 3)
+    params, state = layer.init(key, jnp.zeros((1, 8, 8, 3)))
+    with raises(
+        ValueError,
+        "separable_conv: 3 features do not belong to 5 channels; expected a multiple of 5. Got x "
+        "of shape (1, 8, 8, 5) and kernel of shape (3, 3, 1, 3). Use 5 features.\n"
+        "in separable_conv, layer 'depthwise', x of shape (1, 8, 8, 5)",
+    ):
+        layer.apply(params, state, jnp.zeros((1, 8, 8, 5)))

@@ -263,8 +263,54 @@ def test_impossible_arguments():
         unet(2, ())
     with pytest.raises(ValueError, match="mobilenet_v2: stem is unknown"):
         mobilenet_v2(stem="mnist")
-    with pytest.raises(ValueError, match="padding_mode"):
-        resnet(20, padding_mode="mirror")
+    with raises(
+        ValueError,
+        "resnet: classes is too small; expected at least 1. Got classes=0. Use classes=1 or more.",
+    ):
+        resnet(20, 0)
+
+
+HOOKED = {
+    "lenet": lenet,
+    "resnet": functools.partial(resnet, 20),
+    "mobilenet_v2": mobilenet_v2,
+    "convnext": convnext,
+    "unet": functools.partial(unet, 2),
+}
+
+
+@pytest.mark.parametrize("name", HOOKED)
+def test_a_layer_is_no_hook_and_an_unknown_mode_is_named_by_the_model(name):
+    make = HOOKED[name]
+    with raises(
+        TypeError,
+        f"{name}: down cannot be called; expected a function stride -> layer, which makes a layer "
+        "for each resolution. Got down=Layer 'polyphase_down'. Use down=jc.polyphase_down, "
+        "uncalled, or a lambda that calls it.",
+    ):
+        make(down=jc.polyphase_down(2))
+    with raises(
+        ValueError,
+        f'{name}: padding_mode is unknown; expected one of "zeros", "circular", "reflect", "edge". '
+        "Got padding_mode='mirror'. Use padding_mode='zeros', say.",
+    ):
+        make(padding_mode="mirror")
+
+
+def test_hooks_of_the_way_up():
+    with raises(
+        TypeError,
+        "unet: up cannot be called; expected a function stride -> layer, which makes a layer for "
+        "each resolution. Got up='ideal'. Use up=jc.ideal_up, uncalled, or a lambda that calls it.",
+    ):
+        unet(2, up="ideal")
+    with raises(
+        TypeError,
+        "unet: around cannot be called; expected a function (body, stride) -> layer, which makes a "
+        "layer for each resolution. Got around=Layer 'polyphase_around'. Use "
+        "around=jc.polyphase_around, uncalled, or a lambda that calls it.",
+    ):
+        unet(2, around=jc.polyphase_around(jax.nn.relu))
 
 
 def _randomized(tree, rng):

@@ -556,3 +556,44 @@ def test_empty_batch_of_a_learned_choice(key):
     layer = layers.polyphase_down(2, scorer=layers.phase_scorer())
     run = quick_jit(lambda x: layer.apply(*layer.init(key, jnp.ones((1, 4, 6, 3))), x)[0])
     assert run(jnp.zeros((0, 4, 6, 3))).shape == (0, 2, 3, 3)
+
+
+@pytest.mark.parametrize("scorer", [None, layers.phase_scorer(2)], ids=["norm", "scorer"])
+def test_errors_name_the_layer_that_chooses(scorer):
+    x, wrong = jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, 8, 9, 3))
+    around = functools.partial(layers.polyphase_around, jax.nn.relu)
+    for where, make in (("polyphase_down", layers.polyphase_down), ("polyphase_around", around)):
+        layer = make(2, scorer=scorer)
+        trees = layer.init(jax.random.key(0), x)
+        init = functools.partial(layer.init, jax.random.key(0))
+        for run in (init, functools.partial(layer.apply, *trees)):
+            with raises(
+                ValueError,
+                f"{where}: a stride of 2 does not divide the 9 pixels of the circular spatial axis "
+                "1; expected a multiple of 2. Got x of shape (2, 8, 9, 3). Resize or pad that axis "
+                "to 10 pixels.",
+            ):
+                run(wrong)
+            with raises(
+                TypeError,
+                f"{where}: x holds integers; expected a floating dtype. Got x of dtype int32. "
+                "Use x.astype('float32').",
+            ):
+                run(x.astype(jnp.int32))
+        with raises(
+            ValueError,
+            f"{where}: low_pass has 3 entries for 2 spatial axes; expected one per spatial axis or "
+            "a single int. Got low_pass=(3, 3, 3). Use low_pass=3 for all axes.",
+        ):
+            make(2, scorer=scorer, low_pass=(3, 3, 3)).init(jax.random.key(0), x)
+
+
+def test_an_error_of_the_body_stays_its_own():
+    layer = layers.polyphase_around(layers.polyphase_down(3), 2)
+    with raises(
+        ValueError,
+        "polyphase_down: a stride of 3 does not divide the 4 pixels of the circular spatial axis "
+        "0; expected a multiple of 3. Got x of shape (2, 4, 4, 3). Resize or pad that axis to 6 "
+        "pixels.\nin polyphase_around, layer 'body', x of shape (2, 4, 4, 3)",
+    ):
+        layer.init(jax.random.key(0), jnp.zeros((2, 8, 8, 3)))

@@ -11,7 +11,7 @@ from jaxconv import _children, _parse, ops
 from jaxconv._types import HasShape, IntOrInts, Layer, LayerLike, Params, State
 from jaxconv.layers import _checks
 from jaxconv.layers._make import stateless
-from jaxconv.ops.polyphase_select import NORMS
+from jaxconv.ops.polyphase_select import NORMS, checked_strides
 
 Temperature = float | Callable[[jax.Array], Any]
 """A number, or a function of the number of training steps so far (an optax schedule)."""
@@ -50,14 +50,30 @@ def chooser(
         )
     if scorer is None:
         by_norm = lambda x: ops.polyphase_select(x, stride, norm=norm).index
-        return Chooser(
+        choice = Chooser(
             lambda name, key, x: ({}, {}),
             lambda name, trees, x, *, train, key: (by_norm(x), trees[1]),
         )
-    network = scorer
-    if not isinstance(network, Layer):
-        network = stateless(_children.function_name(scorer), network)
-    return _learned(where, stride, norm, network, temperature)
+    else:
+        network = scorer
+        if not isinstance(network, Layer):
+            network = stateless(_children.function_name(scorer), network)
+        choice = _learned(where, stride, norm, network, temperature)
+
+    def check(x: HasShape) -> None:
+        rank = len(checked_strides(where, x, stride))
+        if low_pass is not None:
+            _parse.per_axis(where, "low_pass", low_pass, rank)
+
+    def init(name, key, x):
+        check(x)
+        return choice.init(name, key, x)
+
+    def apply(name, trees, x, *, train, key):
+        check(x)
+        return choice.apply(name, trees, x, train=train, key=key)
+
+    return Chooser(init, apply)
 
 
 def _learned(

@@ -1,6 +1,7 @@
 """Layers made of a function or of other layers, where compositions are one floor above."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import jax
 
@@ -40,3 +41,34 @@ def chain(name: str, **children: Layer) -> Layer:
         return x, state
 
     return Layer(init, apply, name)
+
+
+def speaking_as(where: str, parts: tuple[str, ...], build: Callable[[], Layer]) -> Layer:
+    """A layer that is built of others, whose errors name the function that the user called.
+
+    Messages begin with the function that raises them (`_parse`); those that begin with one of the
+    parts begin with `where` instead, at construction, in `init` and in `apply`.
+    """
+    with _renamed(where, parts):
+        layer = build()
+
+    def init(key, x):
+        with _renamed(where, parts):
+            return layer.init(key, x)
+
+    def apply(params, state, x, *, train=False, key=None):
+        with _renamed(where, parts):
+            return layer.apply(params, state, x, train=train, key=key)
+
+    return Layer(init, apply, layer.name)
+
+
+@contextlib.contextmanager
+def _renamed(where: str, parts: tuple[str, ...]) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        part, _, rest = str(error).partition(": ")
+        if part in parts:
+            error.args = (f"{where}: {rest}",)
+        raise

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxconv import _children, _parse
 from jaxconv._types import IntOrInts, Layer, LayerLike, Padding, PaddingMode
 from jaxconv.layers._init import Initializer, parameter_dtype
-from jaxconv.layers._make import stateless
+from jaxconv.layers._make import speaking_as, stateless
 from jaxconv.layers.conv import conv
 
 
@@ -75,18 +75,22 @@ def affine_conv(
             f'a·y + b; expected "circular", "reflect" or "edge". '
             f'Got padding_mode={padding_mode!r}. Use padding_mode="reflect" or padding="valid".'
         )
-    return conv(
-        features,
-        window,
-        stride=stride,
-        padding=padding,
-        padding_mode=padding_mode,
-        dilation=dilation,
-        bias=False,
-        kernel_init=kernel_init or jax.nn.initializers.lecun_normal(),
-        kernel_transform=_sum_to_one,
-        name=name,
-    )
+
+    def build():
+        return conv(
+            features,
+            window,
+            stride=stride,
+            padding=padding,
+            padding_mode=padding_mode,
+            dilation=dilation,
+            bias=False,
+            kernel_init=kernel_init or jax.nn.initializers.lecun_normal(),
+            kernel_transform=_sum_to_one,
+            name=name,
+        )
+
+    return speaking_as("affine_conv", ("conv",), build)
 
 
 def _sum_to_one(kernel: jax.Array) -> jax.Array:

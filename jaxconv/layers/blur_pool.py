@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from jaxconv import _parse, ops
 from jaxconv._types import IntOrInts, Layer, Padding, PaddingMode
 from jaxconv.layers import _checks
-from jaxconv.layers._make import chain, stateless
+from jaxconv.layers._make import chain, speaking_as, stateless
 from jaxconv.layers.pool import max_pool
 from jaxconv.ops.blur import filter_row
 
@@ -26,7 +26,9 @@ def blur_pool(
     with stride s and k taps; on several axes w is the product of one row per axis. It belongs
     after the activation: `serial(conv(64, 3), jax.nn.relu, blur_pool(2))` for a strided
     convolution, `max_blur_pool` for a max pool, `serial(avg_pool(2, stride=1, padding="same"),
-    blur_pool(2))` for an average pool. Every model takes it: `resnet(18, down=blur_pool)`.
+    blur_pool(2))` for an average pool; give the convolution and the average the padding mode of
+    the blur, "circular". Every model takes it: `resnet(18, padding_mode="circular",
+    down=blur_pool)`.
 
     Shapes: x (N, *spatial, C) -> y (N, *spatial', C), spatial' = ceil(spatial / stride).
     Params: {}. State: {}.
@@ -64,7 +66,7 @@ def blur_pool(
             x, taps, weights=weights, stride=stride, padding=padding, padding_mode=padding_mode
         )
 
-    return stateless(name, blur)
+    return speaking_as("blur_pool", ("blur",), lambda: stateless(name, blur))
 
 
 def max_blur_pool(
@@ -112,11 +114,15 @@ def max_blur_pool(
     """
     _parse.ints("max_blur_pool", "window", window)
     _check("max_blur_pool", stride, taps, weights, None, padding_mode)
-    return chain(
-        name,
-        max_pool=max_pool(window, stride=1, padding="same", padding_mode=padding_mode),
-        blur_pool=blur_pool(stride, taps, weights=weights, padding_mode=padding_mode),
-    )
+
+    def build():
+        return chain(
+            name,
+            max_pool=max_pool(window, stride=1, padding="same", padding_mode=padding_mode),
+            blur_pool=blur_pool(stride, taps, weights=weights, padding_mode=padding_mode),
+        )
+
+    return speaking_as("max_blur_pool", ("max_pool", "blur_pool"), build)
 
 
 def _check(

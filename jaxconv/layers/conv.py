@@ -9,7 +9,7 @@ from jaxconv import _parse, ops
 from jaxconv._types import IntOrInts, Layer, Padding, PaddingMode
 from jaxconv.layers import _checks
 from jaxconv.layers._init import Initializer, kernel_and_bias, parameter_dtype, scaled_normal, zeros
-from jaxconv.layers._make import chain
+from jaxconv.layers._make import chain, speaking_as
 
 
 def conv(
@@ -246,15 +246,19 @@ def separable_conv(
     References:
         Chollet 2016, arXiv:1610.02357, section 1.
     """
-    depthwise = depthwise_conv(
-        window,
-        multiplier=multiplier,
-        stride=stride,
-        padding=padding,
-        padding_mode=padding_mode,
-        dilation=dilation,
-        bias=False,
-        kernel_init=kernel_init,
-    )
-    pointwise = conv(features, 1, bias=bias, kernel_init=kernel_init, bias_init=bias_init)
-    return chain(name, depthwise=depthwise, pointwise=pointwise)
+
+    def build():
+        depthwise = depthwise_conv(
+            window,
+            multiplier=multiplier,
+            stride=stride,
+            padding=padding,
+            padding_mode=padding_mode,
+            dilation=dilation,
+            bias=False,
+            kernel_init=kernel_init,
+        )
+        pointwise = conv(features, 1, bias=bias, kernel_init=kernel_init, bias_init=bias_init)
+        return chain(name, depthwise=depthwise, pointwise=pointwise)
+
+    return speaking_as("separable_conv", ("depthwise_conv", "conv"), build)

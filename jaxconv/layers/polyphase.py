@@ -75,7 +75,6 @@ def polyphase_down(
     choice = chooser("polyphase_down", stride, norm, scorer, temperature, low_pass)
 
     def init(key, x):
-        _checks.fits(lambda x: ops.polyphase_down(x, stride, low_pass=low_pass), x)
         return choice.init(name, key, x)
 
     def apply(params, state, x, *, train=False, key=None):
@@ -143,10 +142,10 @@ def polyphase_around(
         return ops.polyphase_down(x, stride, index=index, low_pass=low_pass)[0]
 
     def init(key, x):
+        params, state = choice.init(name, key, x)
         samples = _checks.fits(down, x)
         with _children.located(name, "body", samples):
             body_params, body_state = inner.init(_children.fold(key, "body"), samples)
-        params, state = choice.init(name, key, x)
         _children.put(params, "body", body_params)
         _children.put(state, "body", body_state)
         return params, state

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxconv import _children
+from jaxconv import _children, _parse
 from jaxconv._types import HasShape, Layer, LayerLike, PaddingMode
 from jaxconv.compose import as_layer, residual, serial
 
@@ -51,6 +51,29 @@ class Style(NamedTuple):
     def sampled(self, stride: int) -> dict[str, Any]:
         """What follows such a layer: nothing, or the layer that `down` makes."""
         return {} if self.down is None or stride == 1 else {"down": self.down(stride)}
+
+
+def styled(where: str, padding_mode: PaddingMode, down: Down | None) -> Style:
+    """How a model pads and samples; refuses what cannot be, in the name of the model."""
+    _parse.check_modes(where, padding_mode)
+    check_hooks(where, down=down)
+    return Style(padding_mode, down)
+
+
+_HOOKS = {"down": "polyphase_down", "up": "ideal_up", "around": "polyphase_around"}
+
+
+def check_hooks(where: str, **hooks: Any) -> None:
+    """Refuses a layer in place of a function that makes one for each resolution."""
+    for name, hook in hooks.items():
+        if hook is not None and not callable(hook):
+            found = f"Layer {hook.name!r}" if isinstance(hook, Layer) else repr(hook)
+            takes = "(body, stride)" if name == "around" else "stride"
+            raise TypeError(
+                f"{where}: {name} cannot be called; expected a function {takes} -> layer, which "
+                f"makes a layer for each resolution. Got {name}={found}. "
+                f"Use {name}=jc.{_HOOKS[name]}, uncalled, or a lambda that calls it."
+            )
 
 
 def strided_residual(

@@ -17,7 +17,7 @@ from jaxconv.layers import (
     layer_norm,
 )
 from jaxconv.layers._init import parameter_dtype, scaled_normal
-from jaxconv.models._blocks import Down, Style, channels_last
+from jaxconv.models._blocks import Down, Style, channels_last, styled
 from jaxconv.ops import gelu
 
 _SIZES = {  # blocks and features per stage; "atto" is timm's, the others the paper's
@@ -81,7 +81,7 @@ def convnext(
     _parse.choice("convnext", "size", size, list(_SIZES))
     _parse.integer("convnext", "patch", patch)
     _parse.probability("convnext", "drop_probability", drop_probability)
-    style = Style(padding_mode, down)
+    style = styled("convnext", padding_mode, down)
     counts, widths = _SIZES[size]
     total, done = sum(counts), 0
     stages = {}

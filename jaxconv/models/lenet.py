@@ -5,7 +5,7 @@ import jax
 from jaxconv._types import Layer, PaddingMode
 from jaxconv.compose import serial
 from jaxconv.layers import conv, dense, flatten, max_pool
-from jaxconv.models._blocks import Down, Style, channels_last
+from jaxconv.models._blocks import Down, Style, channels_last, styled
 
 
 def lenet(
@@ -45,7 +45,7 @@ def lenet(
         LeCun, Bottou, Bengio and Haffner 1998, "Gradient-based learning applied to document
         recognition", figure 2.
     """
-    style = Style(padding_mode, down)
+    style = styled("lenet", padding_mode, down)
     model = serial(
         conv_1=conv(6, 5, padding="half", padding_mode=padding_mode),
         relu_1=jax.nn.relu,

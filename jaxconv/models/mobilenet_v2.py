@@ -8,7 +8,7 @@ from jaxconv import _parse
 from jaxconv._types import Layer, PaddingMode
 from jaxconv.compose import residual, serial
 from jaxconv.layers import batch_norm, conv, dense, depthwise_conv, dropout, global_avg_pool
-from jaxconv.models._blocks import Down, Style, channels_last
+from jaxconv.models._blocks import Down, Style, channels_last, styled
 
 _STAGES = (  # table 2 of the paper: expansion, features, blocks, stride
     (1, 16, 1, 1),
@@ -70,7 +70,7 @@ def mobilenet_v2(
         Sandler, Howard, Zhu, Zhmoginov and Chen 2018, arXiv:1801.04381, tables 1 and 2.
     """
     _parse.choice("mobilenet_v2", "stem", stem, ("imagenet", "cifar"))
-    style = Style(padding_mode, down)
+    style = styled("mobilenet_v2", padding_mode, down)
     small = stem == "cifar"
     before = _rounded(32 * width)
     stages = {}

@@ -9,7 +9,7 @@ from jaxconv import _parse
 from jaxconv._types import Layer, LayerLike, PaddingMode
 from jaxconv.compose import serial
 from jaxconv.layers import batch_norm, conv, dense, global_avg_pool, max_pool
-from jaxconv.models._blocks import Down, Style, channels_last, strided_residual
+from jaxconv.models._blocks import Down, Style, channels_last, strided_residual, styled
 
 _STAGES = {
     18: (2, 2, 2, 2),
@@ -84,7 +84,11 @@ def resnet(
     small = depth in _CIFAR_DEPTHS
     stem = stem or ("cifar" if small else "imagenet")
     _parse.choice("resnet", "stem", stem, ("cifar", "imagenet"))
-    style = Style(padding_mode, down, activation, activate_sums)
+    if classes is not None:
+        _parse.integer("resnet", "classes", classes)
+    style = styled("resnet", padding_mode, down)._replace(
+        activation=activation, activate_sums=activate_sums
+    )
     width = 16 if small else 64
     counts = ((depth - 2) // 6,) * 3 if small else _STAGES[depth]
     block = _plain if small else _basic if depth < 50 else _bottleneck

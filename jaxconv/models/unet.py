@@ -10,7 +10,7 @@ from jaxconv import _parse
 from jaxconv._types import Layer, LayerLike, PaddingMode
 from jaxconv.compose import parallel, serial
 from jaxconv.layers import batch_norm, conv, conv_transpose, max_pool
-from jaxconv.models._blocks import Down, Style, channels_last
+from jaxconv.models._blocks import Down, Style, channels_last, check_hooks, styled
 
 Around = Callable[[LayerLike, int], LayerLike]
 """Makes, of a body and a stride, a layer that samples, runs the body, and samples back."""
@@ -43,7 +43,8 @@ def unet(
         features: of every level, the finest first.
         padding_mode: "zeros", "circular", "reflect" or "edge", for all axes or one per axis.
         down: None for max pools with stride 2; else a function stride -> layer that keeps the
-            channels and samples after max pools with stride 1.
+            channels and samples after max pools with stride 1. Not `polyphase_down`, whose phase
+            the way up would not know: that is `around`.
         up: None for transposed convolutions with window and stride 2; else a function
             stride -> layer that keeps the channels and multiplies the spatial axes.
         around: instead of both, a function (body, stride) -> layer that samples, runs the body
@@ -81,7 +82,8 @@ def unet(
             "unet: around samples down and up already; expected it without them. "
             f"Got down={down!r} and up={up!r}. Leave both out."
         )
-    style = Style(padding_mode, down)
+    check_hooks("unet", up=up, around=around)
+    style = styled("unet", padding_mode, down)
     model = serial(
         level_1=_level(1, list(features), style, up, around),
         head=conv(classes, 1, padding="valid"),

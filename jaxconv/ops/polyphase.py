@@ -103,7 +103,7 @@ def polyphase_down(
         index = polyphase_select(x, strides, norm=norm).index
     _check_index("polyphase_down", x, index, strides)
     if low_pass is not None:
-        x = blur(x, low_pass)
+        x = blur(x, _parse.per_axis("polyphase_down", "low_pass", low_pass, len(strides)))
     if index.ndim == 2:
         return _mixed(x, index, strides), index
     for axis, digit in enumerate(_digits(index, strides), start=1):

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxconv import _parse
-from jaxconv._types import IntOrInts
+from jaxconv._types import HasShape, IntOrInts
 from jaxconv.ops._phase_scores import (
     over_phases,
     phase_terms,
@@ -144,7 +144,7 @@ def _radius(gap: jax.Array, best: jax.Array, norm: str, terms: int, phases: int)
     return margin / (2 * terms)
 
 
-def checked_strides(where: str, x: jax.Array, stride: IntOrInts) -> tuple[int, ...]:
+def checked_strides(where: str, x: HasShape, stride: IntOrInts) -> tuple[int, ...]:
     """Strides per axis of a floating x; refuses those that do not divide it."""
     _parse.floating(where, "x", x)
     strides = _parse.per_axis(where, "stride", stride, len(_parse.image(where, x)))
