@@ -94,7 +94,17 @@ def tie_suite():
         "binary": rng.choice(np.float32([0, 1]), (12, 12, 1)),
         "digit": digits(),
         "permuted": permuted_phases(rng),
+        "rolled": rolled_phases(rng),
     }
+
+
+def rolled_phases(rng):
+    """Four phases that are rolls of each other, in an image without a period."""
+    base = rng.standard_normal((6, 6)).astype(np.float32)
+    x = np.zeros((12, 12, 1), np.float32)
+    for p, q in itertools.product(range(2), range(2)):
+        x[p::2, q::2, 0] = np.roll(base, (p, 2 * q), (0, 1))
+    return x
 
 
 def permuted_phases(rng):
@@ -246,6 +256,39 @@ def test_a_low_pass_is_sampled_and_the_choice_is_made_without_it():
     y, index, blurred, chosen = all_of(x)
     np.testing.assert_array_equal(index, chosen)
     assert_close(y, blurred)
+
+
+def worst_roll(samples):
+    """How far samples are from the nearest roll of the first, relative to the largest."""
+    rolls = np.stack([rolled(samples[0], t) for t in shifts(samples.shape[1:-1])])
+    nearest = [np.abs(rolls - one).max((1, 2, 3)).min() for one in samples]
+    return max(nearest) / max(np.abs(samples).max(), 1e-30)
+
+
+@quick_jit
+def low_passed(x):
+    """Blurred samples of the phase that x chooses, and of all four."""
+    chosen = [ops.polyphase_down(x, 2, low_pass=taps)[0] for taps in (2, 3, 5)]
+    return chosen, ops.polyphase_split(ops.blur(x, 3), 2)
+
+
+@pytest.mark.parametrize("name", tie_suite())
+def test_a_low_pass_is_exact_on_ties(name):
+    """Phases that are rolls of each other have other neighbors, which a blur lets in."""
+    x = every_shift(tie_suite()[name])
+    chosen, phases = low_passed(x)
+    assert max(worst_roll(np.asarray(y)) for y in chosen) <= 1e-6
+    if name == "rolled":  # the first of the phases, all of which tie, is no such choice
+        assert worst_roll(np.asarray(phases)[::4]) > 0.1
+
+
+def test_a_decoder_puts_phases_that_are_rolls_of_each_other_where_they_were():
+    x = tie_suite()["rolled"]
+    y, index = quick_jit(lambda x: ops.polyphase_down(x, 2))(every_shift(x))
+    up = np.asarray(ops.polyphase_up(y, index, 2))
+    for one, t in zip(up, shifts((12, 12)), strict=True):
+        np.testing.assert_array_equal(one, rolled(up[0], t))
+    np.testing.assert_array_equal(ops.polyphase_select(every_shift(x), 2).ties, 0)
 
 
 def encoder_and_decoder():

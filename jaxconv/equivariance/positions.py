@@ -95,7 +95,7 @@ def _candidates(x: jax.Array) -> jax.Array:
     for axis, size in enumerate(spatial, start=1):
         if size >= 3:
             score = score + jnp.roll(score, 1, axis) + jnp.roll(score, -1, axis)
-    score, view = (a.reshape(x.shape[0], math.prod(spatial)) for a in (score, pixel_views(x, ones)))
+    score, view = (a.reshape(x.shape[0], math.prod(spatial)) for a in (score, pixel_views(x)))
     leading = jnp.where(score == jnp.max(score, axis=1, keepdims=True), view | 1, 0)
     best = leading == jnp.max(leading, axis=1, keepdims=True)
     return best.reshape(x.shape[:-1])

@@ -51,16 +51,16 @@ def score_bits(terms: int) -> int:
     return min(23, 30 - math.ceil(math.log2(max(terms, 1))))
 
 
-def pixel_views(x: jax.Array, strides: tuple[int, ...]) -> jax.Array:
-    """Per pixel, a hash of its phase as seen from that pixel (N, *spatial) uint32."""
+def pixel_views(x: jax.Array) -> jax.Array:
+    """Per pixel, a hash of the image as seen from that pixel (N, *spatial) uint32."""
     bits = lax.bitcast_convert_type(_canonical(x), jnp.uint32)
     bits = bits.reshape(math.prod(x.shape[:-1]), math.prod(bits.shape[x.ndim - 1 :]))
     salt = _mix(jnp.arange(1, bits.shape[1] + 1, dtype=jnp.uint32))
     view = jnp.sum(_mix(bits ^ salt[None]), axis=1, dtype=jnp.uint32).reshape(x.shape[:-1])
-    for axis, step in enumerate(strides, start=1):
+    for axis in range(1, x.ndim - 1):
         reach = 1
-        while reach < x.shape[axis] // step:
-            view = _mix(view + 3 * jnp.roll(view, -reach * step, axis))
+        while reach < x.shape[axis]:
+            view = _mix(view + 3 * jnp.roll(view, -reach, axis))
             reach *= 2
     return view
 

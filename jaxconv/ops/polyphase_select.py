@@ -7,12 +7,14 @@ in a way that no roll of a phase can change, to the last bit. So it uses whole n
 has no order:
 
 1. score: the norm of each phase, its terms rounded to fractions of the largest;
-2. view: a hash of what each pixel of the phase sees when it looks around the whole circle, in
-   log₂(pixels) rounds of doubling reach, summed over the pixels. Equal views mean that two
-   phases are rolls of each other (or, once in 2³¹, a collision).
+2. view: a hash of what each pixel of the phase sees when it looks around the whole image, in
+   log₂(pixels) rounds of doubling reach, summed over the pixels. Equal views mean that a shift
+   from one phase to the other leaves the image as it is (or, once in 2³¹, a collision).
 
-The largest (score, view) wins. What ties in both are rolls of the same picture: taking the one or
-the other gives outputs that are rolls of each other. How many do is returned, and the margin.
+The largest (score, view) wins. What ties in both are phases of a periodic image: whatever is done
+with the one or the other, the outputs are rolls of each other. A view of the phase alone would not
+do: phases that are rolls of each other in an image that is not periodic have other neighbors, which
+a blur before sampling and a decoder after it see. How many tie is returned, and the margin.
 
 A learned score is a float that some network made of each phase. Scores that differ by no more than
 rounding can explain count as equal, and the norm and the view decide among them.
@@ -47,9 +49,9 @@ class Selection(NamedTuple):
         index: (N,) int32, the phase p, row-major over the axes: p = Σ p_a · Π s_b, b after a.
         margin: (N,) float32, (best score - second) / best, 0 for a tie of scores; for logits the
             difference relative to the largest absolute one.
-        ties: (N,) int32, how many other phases are rolls of the chosen one. An output that is
-            sampled only is the same up to a roll; `polyphase_up` has no place of its own to put
-            it then, as no function has.
+        ties: (N,) int32, how many other phases see what the chosen one sees: those that a period
+            of the image leads to. An output that is sampled only is the same up to a roll;
+            `polyphase_up` has no place of its own to put it then, as no function has.
         radius: (N,) float32, a certificate: errors of every value of x by less than
             radius · max |x| do not change the choice. 0 where that is not known, as for ties of
             scores and for logits.
@@ -104,7 +106,7 @@ def polyphase_select(
     x = lax.stop_gradient(x)
     reduce = jnp.max if norm == "linf" else jnp.sum
     score = over_phases(pixel_scores(x, norm, strides), strides, reduce)
-    view = over_phases(pixel_views(x, strides), strides, jnp.sum)
+    view = over_phases(pixel_views(x), strides, jnp.sum)
     if logits is not None:
         logits = lax.stop_gradient(logits)
         _check_logits(x, logits, score.shape)
